@@ -1,0 +1,203 @@
+//! The one header of a journal record: `docs/record-format.md` is its specification.
+
+use std::fmt;
+use std::io::Write;
+
+use crate::{EventKey, GeneratedAt, Identity, ReceivedAt, Sequence};
+
+/// The header's name in Kafka.
+pub const NAME: &str = "emberlog";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An event of the run.
+    Event,
+    /// A sign of life, never served.
+    Heartbeat,
+    /// A sign of life, never served.
+    Ack,
+    /// The run was deleted; replay drops it too.
+    Delete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `/collect`, from agents whose counters cannot be trusted.
+    Collect,
+    /// `/collect` with an `instance_id`: sequences are exact.
+    Instance,
+    /// The Delight agent's `/collector/*`.
+    Delight,
+    /// Lines posted to `/v1/ingest`.
+    Ingest,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 4] =
+        [(Self::Event, "event"), (Self::Heartbeat, "heartbeat"), (Self::Ack, "ack"), (Self::Delete, "delete")];
+}
+
+impl Protocol {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Collect, "collect"),
+        (Self::Instance, "instance"),
+        (Self::Delight, "delight"),
+        (Self::Ingest, "ingest"),
+    ];
+}
+
+macro_rules! text_of {
+    ($type:ty) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(Self::ALL.iter().find(|(it, _)| it == self).map_or("", |(_, text)| text))
+            }
+        }
+    };
+}
+text_of!(Kind);
+text_of!(Protocol);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a record header of version 1: {0}")]
+pub struct Invalid(&'static str);
+
+/// `1 KIND PROTOCOL GENERATED_AT SEQUENCE IDENTITY RECEIVED_AT`, ASCII, one space between, `-` for what is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    pub kind: Kind,
+    pub protocol: Protocol,
+    pub generated_at: Option<GeneratedAt>,
+    pub sequence: Option<Sequence>,
+    pub identity: Option<Identity>,
+    pub received_at: ReceivedAt,
+}
+
+impl Header {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        fn or_dash<T: fmt::Display>(value: Option<T>) -> String {
+            value.map_or_else(|| "-".to_owned(), |v| v.to_string())
+        }
+        let result = write!(
+            out,
+            "1 {} {} {} {} {} {}",
+            self.kind,
+            self.protocol,
+            or_dash(self.generated_at),
+            or_dash(self.sequence),
+            or_dash(self.identity),
+            self.received_at
+        );
+        debug_assert!(result.is_ok(), "writing to memory does not fail");
+    }
+
+    /// Fields behind the last one known are left alone, so that a later writer may add some.
+    pub fn parse(header: &[u8]) -> Result<Self, Invalid> {
+        let text = std::str::from_utf8(header).map_err(|_| Invalid("not ASCII"))?;
+        let mut fields = text.split(' ');
+        let mut next = |what| fields.next().ok_or(Invalid(what));
+        if next("empty")? != "1" {
+            return Err(Invalid("another version"));
+        }
+        let kind = named(&Kind::ALL, next("no kind")?).ok_or(Invalid("unknown kind"))?;
+        let protocol = named(&Protocol::ALL, next("no protocol")?).ok_or(Invalid("unknown protocol"))?;
+        let generated_at = optional(next("no generated_at")?, |t| t.parse().ok().map(GeneratedAt))
+            .ok_or(Invalid("bad generated_at"))?;
+        let sequence =
+            optional(next("no sequence")?, |t| t.parse().ok().map(Sequence)).ok_or(Invalid("bad sequence"))?;
+        let identity = optional(next("no identity")?, hex).ok_or(Invalid("bad identity"))?;
+        let received_at = ReceivedAt(next("no received_at")?.parse().map_err(|_| Invalid("bad received_at"))?);
+        let header = Self { kind, protocol, generated_at, sequence, identity, received_at };
+        if kind == Kind::Event && header.event_key().is_none() {
+            return Err(Invalid("an event needs a sequence, an identity and, on /collect, generated_at"));
+        }
+        Ok(header)
+    }
+
+    /// The event's place in its run, if the header is that of an event.
+    pub fn event_key(&self) -> Option<EventKey> {
+        let order = match self.protocol {
+            Protocol::Collect | Protocol::Instance => self.generated_at?.0,
+            Protocol::Delight | Protocol::Ingest => 0,
+        };
+        Some(EventKey { order, sequence: self.sequence?, identity: self.identity? })
+    }
+}
+
+fn named<T: Copy>(all: &[(T, &str)], text: &str) -> Option<T> {
+    all.iter().find(|(_, name)| *name == text).map(|(it, _)| *it)
+}
+
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == "-" { Some(None) } else { parse(text).map(Some) }
+}
+
+fn hex(text: &str) -> Option<Identity> {
+    (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok().map(Identity)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(header: &Header) -> String {
+        let mut out = Vec::new();
+        header.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn headers_match_the_published_vectors() {
+        let event = Header {
+            kind: Kind::Event,
+            protocol: Protocol::Collect,
+            generated_at: Some(GeneratedAt(1_795_229_683_257)),
+            sequence: Some(Sequence(-2)),
+            identity: Some(Identity(0x00c0_ffee)),
+            received_at: ReceivedAt(1_795_229_683_500),
+        };
+        assert_eq!(text(&event), "1 event collect 1795229683257 -2 0000000000c0ffee 1795229683500");
+        let ack = Header {
+            kind: Kind::Ack,
+            protocol: Protocol::Delight,
+            generated_at: None,
+            sequence: None,
+            identity: None,
+            ..event
+        };
+        assert_eq!(text(&ack), "1 ack delight - - - 1795229683500");
+        assert_eq!(Header::parse(b"1 ack delight - - - 1795229683500 later additions"), Ok(ack));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused_with_its_reason() {
+        for bad in [
+            "",
+            "2 event collect 1 1 0000000000000001 1",
+            "1 event",
+            "1 what collect 1 1 0000000000000001 1",
+            "1 event collect x 1 0000000000000001 1",
+            "1 event collect 1 1 1 1",
+            "1 event collect - 1 0000000000000001 1",
+            "1 event delight - - 0000000000000001 1",
+            "1 event collect 1 1 0000000000000001",
+        ] {
+            assert!(Header::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn headers_round_trip(
+            kind in prop::sample::select(Kind::ALL.map(|k| k.0).to_vec()),
+            protocol in prop::sample::select(Protocol::ALL.map(|p| p.0).to_vec()),
+            generated_at: i64, sequence: i64, identity: u64, received_at: i64,
+        ) {
+            let header = Header { kind, protocol, generated_at: Some(GeneratedAt(generated_at)), sequence: Some(Sequence(sequence)),
+                identity: Some(Identity(identity)), received_at: ReceivedAt(received_at) };
+            prop_assert_eq!(Header::parse(text(&header).as_bytes()), Ok(header));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Identities of jobs, runs and events; the record header that travels with each event;
+//! what is known of Spark's events; and the decoding of every protocol.
+
+pub mod header;
+pub mod identity;
+pub mod name;
+pub mod order;
+pub mod spark;
+
+pub use header::{Header, Kind, Protocol};
+pub use identity::Identity;
+pub use name::{JobName, RunHash, RunId, RunName};
+pub use order::{EventKey, GeneratedAt, ReceivedAt, Sequence};
