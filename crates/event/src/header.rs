@@ -62,7 +62,7 @@ text_of!(Protocol);
 #[error("not a record header of version 1: {0}")]
 pub struct Invalid(&'static str);
 
-/// `1 KIND PROTOCOL GENERATED_AT SEQUENCE IDENTITY RECEIVED_AT`, ASCII, one space between, `-` for what is absent.
+/// `1 KIND PROTOCOL GENERATED_AT SEQUENCE IDENTITY RECEIVED_AT INSTANCE`, ASCII, one space between, `-` for what is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub kind: Kind,
@@ -71,6 +71,26 @@ pub struct Header {
     pub sequence: Option<Sequence>,
     pub identity: Option<Identity>,
     pub received_at: ReceivedAt,
+    /// Whose sequence it is, when one run may have several exact ones (two attempts of one application).
+    pub instance: Option<Instance>,
+}
+
+/// A short hash of a listener's `instance_id`: tells the few instances of one run apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Instance(pub u32);
+
+impl Instance {
+    pub fn of(instance_id: &str) -> Self {
+        let hash = xxhash_rust::xxh3::xxh3_64(instance_id.as_bytes()).to_be_bytes();
+        Self(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
 }
 
 impl Header {
@@ -80,13 +100,14 @@ impl Header {
         }
         let result = write!(
             out,
-            "1 {} {} {} {} {} {}",
+            "1 {} {} {} {} {} {} {}",
             self.kind,
             self.protocol,
             or_dash(self.generated_at),
             or_dash(self.sequence),
             or_dash(self.identity),
-            self.received_at
+            self.received_at,
+            or_dash(self.instance)
         );
         debug_assert!(result.is_ok(), "writing to memory does not fail");
     }
@@ -105,9 +126,11 @@ impl Header {
             .ok_or(Invalid("bad generated_at"))?;
         let sequence =
             optional(next("no sequence")?, |t| t.parse().ok().map(Sequence)).ok_or(Invalid("bad sequence"))?;
-        let identity = optional(next("no identity")?, hex).ok_or(Invalid("bad identity"))?;
+        let identity = optional(next("no identity")?, |t| hex(t, 16).map(Identity)).ok_or(Invalid("bad identity"))?;
         let received_at = ReceivedAt(next("no received_at")?.parse().map_err(|_| Invalid("bad received_at"))?);
-        let header = Self { kind, protocol, generated_at, sequence, identity, received_at };
+        let instance = optional(next("no instance")?, |t| hex(t, 8)).ok_or(Invalid("bad instance"))?;
+        let instance = instance.and_then(|it| u32::try_from(it).ok()).map(Instance);
+        let header = Self { kind, protocol, generated_at, sequence, identity, received_at, instance };
         if kind == Kind::Event && header.event_key().is_none() {
             return Err(Invalid("an event needs a sequence, an identity and, on /collect, generated_at"));
         }
@@ -132,8 +155,8 @@ fn optional<T>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T
     if text == "-" { Some(None) } else { parse(text).map(Some) }
 }
 
-fn hex(text: &str) -> Option<Identity> {
-    (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok().map(Identity)).flatten()
+fn hex(text: &str, digits: usize) -> Option<u64> {
+    (text.len() == digits).then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -157,8 +180,15 @@ mod tests {
             sequence: Some(Sequence(-2)),
             identity: Some(Identity(0x00c0_ffee)),
             received_at: ReceivedAt(1_795_229_683_500),
+            instance: None,
         };
-        assert_eq!(text(&event), "1 event collect 1795229683257 -2 0000000000c0ffee 1795229683500");
+        let counted = Header {
+            protocol: Protocol::Instance,
+            instance: Some(Instance::of("6ab6a1c4-33a5-4a33-8d0f-4b4c0fbb8f0f")),
+            ..event
+        };
+        assert_eq!(text(&counted), "1 event instance 1795229683257 -2 0000000000c0ffee 1795229683500 c8db626e");
+        assert_eq!(text(&event), "1 event collect 1795229683257 -2 0000000000c0ffee 1795229683500 -");
         let ack = Header {
             kind: Kind::Ack,
             protocol: Protocol::Delight,
@@ -167,8 +197,8 @@ mod tests {
             identity: None,
             ..event
         };
-        assert_eq!(text(&ack), "1 ack delight - - - 1795229683500");
-        assert_eq!(Header::parse(b"1 ack delight - - - 1795229683500 later additions"), Ok(ack));
+        assert_eq!(text(&ack), "1 ack delight - - - 1795229683500 -");
+        assert_eq!(Header::parse(b"1 ack delight - - - 1795229683500 - later additions"), Ok(ack));
     }
 
     #[test]
@@ -193,10 +223,10 @@ mod tests {
         fn headers_round_trip(
             kind in prop::sample::select(Kind::ALL.map(|k| k.0).to_vec()),
             protocol in prop::sample::select(Protocol::ALL.map(|p| p.0).to_vec()),
-            generated_at: i64, sequence: i64, identity: u64, received_at: i64,
+            generated_at: i64, sequence: i64, identity: u64, received_at: i64, instance: Option<u32>,
         ) {
             let header = Header { kind, protocol, generated_at: Some(GeneratedAt(generated_at)), sequence: Some(Sequence(sequence)),
-                identity: Some(Identity(identity)), received_at: ReceivedAt(received_at) };
+                identity: Some(Identity(identity)), received_at: ReceivedAt(received_at), instance: instance.map(Instance) };
             prop_assert_eq!(Header::parse(text(&header).as_bytes()), Ok(header));
         }
     }

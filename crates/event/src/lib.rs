@@ -7,7 +7,7 @@ pub mod name;
 pub mod order;
 pub mod spark;
 
-pub use header::{Header, Kind, Protocol};
+pub use header::{Header, Instance, Kind, Protocol};
 pub use identity::Identity;
 pub use name::{JobName, RunHash, RunId, RunName};
 pub use order::{EventKey, GeneratedAt, ReceivedAt, Sequence};

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What Spark writes at the start of every event.
 const EVENT_PREFIX: &[u8] = b"{\"Event\":\"";
@@ -128,7 +128,7 @@ pub fn occurrence(event: &[u8]) -> Option<String> {
 }
 
 /// The start of an application, from `SparkListenerApplicationStart`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicationStart {
     #[serde(rename = "App Name")]
     pub name: Option<String>,
@@ -144,7 +144,7 @@ pub struct ApplicationStart {
 }
 
 /// The end of an application, from `SparkListenerApplicationEnd`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplicationEnd {
     /// Milliseconds of the Unix epoch.
     #[serde(rename = "Timestamp")]
@@ -160,9 +160,10 @@ pub enum Lifecycle {
     LogStart { spark_version: Option<String> },
     ApplicationStart(ApplicationStart),
     ApplicationEnd(ApplicationEnd),
+    JobEnd { succeeded: bool },
 }
 
-/// Reads the three events that open and close an application; none of all others costs a parse.
+/// Reads the events that open and close applications and jobs; none of all others costs a parse.
 /// A member of a wrong type makes the event one like any other, since it is stored all the same.
 pub fn lifecycle(event: &[u8]) -> Option<Lifecycle> {
     #[derive(Deserialize)]
@@ -170,10 +171,23 @@ pub fn lifecycle(event: &[u8]) -> Option<Lifecycle> {
         #[serde(rename = "Spark Version")]
         spark_version: Option<String>,
     }
+    #[derive(Deserialize)]
+    struct JobEnd {
+        #[serde(rename = "Job Result")]
+        result: JobResult,
+    }
+    #[derive(Deserialize)]
+    struct JobResult {
+        #[serde(rename = "Result")]
+        result: String,
+    }
     match quick_name(event)? {
         "SparkListenerLogStart" => serde_json::from_slice::<LogStart>(event)
             .ok()
             .map(|e| Lifecycle::LogStart { spark_version: e.spark_version }),
+        "SparkListenerJobEnd" => serde_json::from_slice::<JobEnd>(event)
+            .ok()
+            .map(|e| Lifecycle::JobEnd { succeeded: e.result.result == "JobSucceeded" }),
         "SparkListenerApplicationStart" => serde_json::from_slice(event).ok().map(Lifecycle::ApplicationStart),
         "SparkListenerApplicationEnd" => serde_json::from_slice(event).ok().map(Lifecycle::ApplicationEnd),
         _ => None,
