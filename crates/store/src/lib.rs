@@ -1,1 +1,41 @@
+//! What is kept of every run, on RocksDB: events in the order of their run, and records derived from them.
+//!
+//! One [`Writer`] owns a store; any number of [`Reader`]s see it, each answer from one [`View`].
+//! Keys are in `table`, one file a kind; derived records in `fold`, one folder for all of them.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod check;
+mod database;
+mod fold;
+pub mod generation;
+pub mod metrics;
+mod reader;
+mod table;
+mod writer;
+
+pub use check::{Checked, check};
+pub use database::Options;
+pub use fold::fold;
+pub use fold::run::{Application, Arrival, Missing, Run, Spans, Summary};
+pub use reader::{Events, Reader, RunCursor, RunEntry, View};
+pub use table::applied::Applied;
+pub use table::run::RunNumber;
+pub use writer::{Batch, Writer};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("RocksDB: {0}")]
+    RocksDb(#[from] rocksdb::Error),
+    #[error("{path}: {source}")]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    #[error("the store has format {found}; this program reads format {expected}: rebuild it")]
+    Format { found: String, expected: &'static str },
+    #[error("another process holds {0}")]
+    Locked(std::path::PathBuf),
+    #[error("two runs share the hash {hash}: {first} and {second}")]
+    Collision { hash: event::RunHash, first: String, second: String },
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,158 @@
+//! The only way into a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use event::{EventKey, Identity, RunName, Sequence};
+use rocksdb::WriteBatch;
+
+use crate::database::{Database, Options};
+use crate::fold::run::Run;
+use crate::table::applied::{self, Applied};
+use crate::table::run::{self, RunNumber};
+use crate::table::{event as event_table, job, meta, ring};
+use crate::{Error, Reader, Result};
+
+/// The one writer of a store.
+#[derive(Debug)]
+pub struct Writer {
+    database: Arc<Database>,
+    last_batch: u64,
+}
+
+/// All changes of one step. Nothing of it is visible before it is committed, then all at once.
+#[must_use = "a batch changes nothing until it is committed"]
+#[derive(Default)]
+pub struct Batch(WriteBatch);
+
+impl Writer {
+    /// Opens the store in `dir`, creating it if it is not there.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self> {
+        let database = Database::open(dir, options)?;
+        let last_batch = database.db.get(meta::BATCH_KEY)?.as_deref().and_then(ring::decode).unwrap_or(0);
+        Ok(Self { database, last_batch })
+    }
+
+    /// A reader of the same store, in the same process: what is committed is visible at once.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.database.clone())
+    }
+
+    /// Writes a batch, atomically. It survives the process, but not a power cut, until [`Writer::sync`]: the
+    /// journal replays what is missing.
+    pub fn commit(&mut self, mut batch: Batch) -> Result<()> {
+        let number = self.last_batch + 1;
+        batch.0.put(ring::key(number), number.to_be_bytes());
+        batch.0.put(meta::BATCH_KEY, number.to_be_bytes());
+        self.database.db.write(&batch.0)?;
+        self.last_batch = number;
+        Ok(())
+    }
+
+    /// Returns when all that was committed survives a power cut.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.database.db.flush_wal(true)?)
+    }
+
+    /// Writes memtables to their files, and waits until compactions have caught up.
+    pub fn settle(&self) -> Result<()> {
+        self.database.db.flush()?;
+        Ok(self.database.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default())?)
+    }
+
+    pub fn applied(&self, partition: u16) -> Result<Option<Applied>> {
+        self.database.db.get_pinned(applied::key(partition))?.map(|value| applied::decode(&value)).transpose()
+    }
+
+    /// The record of a run. Another run of the same hash is an error, never an answer.
+    pub fn run(&self, name: &RunName) -> Result<Option<Run>> {
+        let hash = name.hash();
+        let Some(value) = self.database.db.get_pinned(run::key(hash))? else { return Ok(None) };
+        let found = run::decode(&value)?;
+        if found.job_name == name.job.as_str() && found.run_id == name.run.as_str() {
+            return Ok(Some(found));
+        }
+        let first = format!("{:?}", (&found.job_name, &found.run_id));
+        Err(Error::Collision { hash, first, second: format!("{:?}", (name.job.as_str(), name.run.as_str())) })
+    }
+
+    pub fn holds(&self, run: RunNumber, key: EventKey) -> Result<bool> {
+        Ok(self.database.db.get_pinned(event_table::key(run, key))?.is_some())
+    }
+
+    /// The identities stored at one `order` of a run.
+    pub fn identities_at(&self, run: RunNumber, order: i64) -> Result<Vec<Identity>> {
+        self.identities(&event_table::of_order(run, order))
+    }
+
+    /// The identities stored at one `order` and `sequence` of a run.
+    pub fn identities_at_sequence(&self, run: RunNumber, order: i64, sequence: Sequence) -> Result<Vec<Identity>> {
+        self.identities(&event_table::of_sequence(run, order, sequence))
+    }
+
+    fn identities(&self, prefix: &[u8]) -> Result<Vec<Identity>> {
+        let mut identities = Vec::new();
+        let mut iterator = self.database.db.raw_iterator();
+        iterator.seek(prefix);
+        while let Some(key) = iterator.key().filter(|key| key.starts_with(prefix)) {
+            let (_, key) =
+                event_table::parse(key).ok_or_else(|| Error::Damaged("a key of no event among events".into()))?;
+            identities.push(key.identity);
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(identities)
+    }
+
+    /// How far a rebuild from another store has come, if this one is being made by it.
+    pub fn copied(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.database.db.get(meta::COPIED_KEY)?)
+    }
+}
+
+impl Batch {
+    pub fn put_event(&mut self, run: RunNumber, key: EventKey, event: &[u8]) {
+        self.0.put(event_table::key(run, key), event);
+    }
+
+    /// Writes a run's record and its places in the indexes; `before`: the start by which it is indexed so far.
+    pub fn put_run(&mut self, run: &Run, before: Option<i64>) -> Result<()> {
+        let name = run.name()?;
+        let (hash, started) = (name.hash(), run.started_at());
+        self.0.put(run::key(hash), run::encode(run)?);
+        if before != Some(started) {
+            if let Some(before) = before {
+                self.0.delete(job::run_key(&name.job, before, hash));
+            }
+            self.0.put(job::run_key(&name.job, started, hash), name.run.as_str());
+            self.0.put(job::key(name.job.as_str()), b"");
+        }
+        Ok(())
+    }
+
+    pub fn put_applied(&mut self, partition: u16, applied: &Applied) -> Result<()> {
+        self.0.put(applied::key(partition), applied::encode(applied)?);
+        Ok(())
+    }
+
+    pub fn put_copied(&mut self, progress: &[u8]) {
+        self.0.put(meta::COPIED_KEY, progress);
+    }
+
+    pub fn remove_copied(&mut self) {
+        self.0.delete(meta::COPIED_KEY);
+    }
+
+    /// Bytes of the batch as it will be written.
+    pub fn size(&self) -> usize {
+        self.0.size_in_bytes()
+    }
+}
+
+impl Writer {
+    /// The record under a hash, whatever its names: only for tests of collisions.
+    #[cfg(test)]
+    pub(crate) fn put_run_under(&self, hash: event::RunHash, run: &Run) -> Result<()> {
+        Ok(self.database.db.put(run::key(hash), run::encode(run)?)?)
+    }
+}
