@@ -1,12 +1,16 @@
 //! Identities of jobs, runs and events; the record header that travels with each event;
 //! what is known of Spark's events; and the decoding of every protocol.
 
+pub mod collect;
+pub mod dead_letter;
 pub mod header;
 pub mod identity;
+pub mod json;
 pub mod name;
 pub mod order;
 pub mod spark;
 
+pub use dead_letter::DeadLetter;
 pub use header::{Header, Instance, Kind, Protocol};
 pub use identity::Identity;
 pub use name::{JobName, RunHash, RunId, RunName};
