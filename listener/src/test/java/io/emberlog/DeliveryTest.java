@@ -1,0 +1,111 @@
+package io.emberlog;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.Test;
+
+/** With real threads and real time. */
+class DeliveryTest {
+
+    @Test
+    void the_end_waits_until_everything_is_sent() throws IOException {
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> server.requests.size() < 2 ? "503" : "200";
+            Harness harness = harness(server, Duration.ofSeconds(10));
+            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
+            delivery.start();
+            for (int i = 0; i < 2_500; i++) {
+                harness.add("event " + i);
+            }
+            delivery.drain();
+            assertEquals(2_500, server.storedSequences().size());
+        }
+    }
+
+    @Test
+    void the_end_waits_for_a_hanging_server_no_longer_than_configured_over_all_calls() throws IOException {
+        CountDownLatch never = new CountDownLatch(1);
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> {
+                try {
+                    never.await();
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+                return "200";
+            };
+            Harness harness = harness(server, Duration.ofMillis(600));
+            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
+            delivery.start();
+            harness.addMilestone("one");
+            long begin = System.nanoTime();
+            delivery.drain();
+            long first = System.nanoTime() - begin;
+            delivery.drain();
+            long both = System.nanoTime() - begin;
+            assertTrue(first >= Duration.ofMillis(500).toNanos(), "waited only " + first);
+            assertTrue(both < Duration.ofMillis(2000).toNanos(), "waited " + both);
+            assertTrue(harness.warnings.stream().anyMatch(line -> line.contains("has not got 1 events")));
+        } finally {
+            never.countDown();
+        }
+    }
+
+    @Test
+    void the_end_does_not_wait_for_a_server_that_refuses() throws IOException {
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> "401";
+            Harness harness = harness(server, Duration.ofSeconds(10));
+            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
+            delivery.start();
+            harness.addMilestone("one");
+            long begin = System.nanoTime();
+            delivery.drain();
+            assertTrue(System.nanoTime() - begin < Duration.ofSeconds(5).toNanos());
+        }
+    }
+
+    @Test
+    void events_are_taken_at_once_while_the_server_hangs() throws IOException {
+        CountDownLatch never = new CountDownLatch(1);
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> {
+                try {
+                    never.await();
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+                return "200";
+            };
+            Harness harness = harness(server, Duration.ofMillis(1));
+            new Delivery(harness.settings, harness.outbox, harness.sender, harness.log).start();
+            long begin = System.nanoTime();
+            for (int i = 0; i < 10_000; i++) {
+                harness.addMilestone("event " + i);
+            }
+            assertTrue(System.nanoTime() - begin < Duration.ofSeconds(2).toNanos());
+        } finally {
+            never.countDown();
+        }
+    }
+
+    @Test
+    void a_spark_that_is_not_as_expected_does_not_break_the_application() {
+        // Of Spark, the tests' class path holds only the core.
+        assertThrows(LinkageError.class, () -> new EventSerializer(null));
+        EmberlogListener listener = new EmberlogListener(null);
+        listener.onEvent(null);
+    }
+
+    private static Harness harness(TestServer server, Duration drainTimeout) throws IOException {
+        Harness harness = new Harness(server.url());
+        harness.settings.drainTimeout = drainTimeout;
+        harness.build(Clock.SYSTEM);
+        return harness;
+    }
+}
