@@ -60,6 +60,11 @@ impl Writer {
         Ok(self.database.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default())?)
     }
 
+    /// Lets RocksDB write again after an error that has passed, such as a full disk.
+    pub fn resume(&self) -> Result<()> {
+        Ok(self.database.db.resume()?)
+    }
+
     pub fn applied(&self, partition: u16) -> Result<Option<Applied>> {
         self.database.db.get_pinned(applied::key(partition))?.map(|value| applied::decode(&value)).transpose()
     }

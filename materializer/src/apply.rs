@@ -1,0 +1,190 @@
+//! Batches of records, applied.
+
+use std::collections::BTreeMap;
+
+use event::ReceivedAt;
+use journal::Entry;
+use store::{Applied, Batch, Run, RunNumber, Writer};
+
+use crate::runs::{Lookup, Runs, State, Verdict};
+use crate::step::{Poison, Step};
+use crate::{Error, Result};
+
+/// Runs kept in memory: some 2 KB each.
+const RUNS_IN_MEMORY: usize = 20_000;
+
+/// Writes batches of records into a store, and knows how far it is.
+#[derive(Debug)]
+pub struct Applier {
+    writer: Writer,
+    runs: Runs,
+    progress: BTreeMap<u32, Applied>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub events: u64,
+    pub bytes: u64,
+    pub signs_of_life: u64,
+    pub duplicates: u64,
+    pub conflicts: u64,
+    pub new_runs: u64,
+    pub poison: Vec<Poison>,
+}
+
+impl Applier {
+    pub fn new(writer: Writer, partitions: impl IntoIterator<Item = u32>) -> Result<Self> {
+        let mut applier = Self { writer, runs: Runs::new(RUNS_IN_MEMORY), progress: BTreeMap::new() };
+        for partition in partitions {
+            let applied = applier.writer.applied(narrow(partition)?)?.unwrap_or_default();
+            applier.progress.insert(partition, applied);
+        }
+        Ok(applier)
+    }
+
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Gives the store back, for a rebuild to finish it.
+    pub fn into_writer(self) -> Writer {
+        self.writer
+    }
+
+    /// How far each partition is applied.
+    pub fn progress(&self) -> &BTreeMap<u32, Applied> {
+        &self.progress
+    }
+
+    /// Applies records in the order given, in one write batch. What cannot be applied is handed to `quarantine`,
+    /// which must have it safe before it returns, since the batch moves the offset past it.
+    ///
+    /// After an error nothing of the batch is stored, and the same records are to be given again.
+    pub fn apply(
+        &mut self,
+        entries: Vec<Entry>,
+        quarantine: &mut dyn FnMut(&[Poison]) -> Result<(), journal::Error>,
+    ) -> Result<Outcome> {
+        let before = self.progress.clone();
+        let result = self.try_apply(entries, quarantine);
+        match &result {
+            Ok(_) => self.runs.committed(),
+            Err(_) => {
+                self.runs.forget();
+                self.progress = before;
+            }
+        }
+        result
+    }
+
+    fn try_apply(
+        &mut self,
+        entries: Vec<Entry>,
+        quarantine: &mut dyn FnMut(&[Poison]) -> Result<(), journal::Error>,
+    ) -> Result<Outcome> {
+        let mut batch = Batch::default();
+        let outcome = apply(entries, &mut self.runs, &mut self.progress, &self.writer, &mut batch)?;
+        if !outcome.poison.is_empty() {
+            quarantine(&outcome.poison)?;
+        }
+        self.commit(batch)?;
+        Ok(outcome)
+    }
+
+    /// Says that all that was received until `through` is applied: to be called while caught up.
+    pub fn caught_up(&mut self, through: ReceivedAt) -> Result<()> {
+        for applied in self.progress.values_mut() {
+            applied.through = applied.through.max(through);
+        }
+        self.commit(Batch::default())
+    }
+
+    fn commit(&mut self, mut batch: Batch) -> Result<()> {
+        for (partition, applied) in &self.progress {
+            batch.put_applied(narrow(*partition)?, applied)?;
+        }
+        Ok(self.writer.commit(batch)?)
+    }
+}
+
+/// Turns records into changes of a store: plain, without journal and disk.
+pub(crate) fn apply(
+    entries: Vec<Entry>,
+    runs: &mut Runs,
+    progress: &mut BTreeMap<u32, Applied>,
+    lookup: &impl Lookup,
+    batch: &mut Batch,
+) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for entry in entries {
+        let applied = progress.entry(entry.partition).or_default();
+        let (partition, offset) = (narrow(entry.partition)?, entry.offset);
+        applied.next_offset = offset + 1;
+        applied.fingerprint = entry.record.fingerprint();
+        let step = match Step::of(&entry.record) {
+            Ok(step) => step,
+            Err(reason) => {
+                outcome.poison.push(Poison::new(entry, reason));
+                continue;
+            }
+        };
+        let (Step::Event(header, _) | Step::SignOfLife(header)) = step;
+        applied.through = applied.through.max(header.received_at);
+        let found = runs.get(&entry.record.key, lookup, |name| {
+            let number = RunNumber { partition, number: applied.next_run };
+            applied.next_run += 1;
+            outcome.new_runs += 1;
+            Run::new(name, number, offset, header.received_at)
+        })?;
+        match found {
+            Ok(state) => take(state, step, &entry, lookup, batch, &mut outcome)?,
+            Err(reason) => outcome.poison.push(Poison::new(entry, reason)),
+        }
+    }
+    for state in runs.changed() {
+        batch.put_run(&state.run, state.indexed)?;
+        state.indexed = Some(state.run.started_at());
+    }
+    Ok(outcome)
+}
+
+fn take(
+    state: &mut State,
+    step: Step,
+    entry: &Entry,
+    lookup: &impl Lookup,
+    batch: &mut Batch,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let (Step::Event(header, _) | Step::SignOfLife(header)) = step;
+    state.changed = true;
+    let arrival = &mut state.run.arrival;
+    arrival.first_received_at = arrival.first_received_at.min(header.received_at);
+    arrival.last_received_at = arrival.last_received_at.max(header.received_at);
+    let Step::Event(header, key) = step else {
+        state.run.arrival.heartbeats += 1;
+        outcome.signs_of_life += 1;
+        return Ok(());
+    };
+    let verdict = state.admit(&header, key, lookup)?;
+    if verdict == Verdict::Duplicate {
+        state.run.arrival.duplicates += 1;
+        outcome.duplicates += 1;
+        return Ok(());
+    }
+    let is_conflict = verdict == Verdict::Conflict;
+    outcome.conflicts += u64::from(is_conflict);
+    outcome.events += 1;
+    outcome.bytes += entry.record.value.len() as u64;
+    state.run.spans.fold(&header, is_conflict);
+    store::fold(&mut state.run, key, &entry.record.value);
+    batch.put_event(state.run.number, key, &entry.record.value);
+    Ok(())
+}
+
+fn narrow(partition: u32) -> Result<u16> {
+    u16::try_from(partition).map_err(|_| {
+        Error::Journal(journal::Error::Fatal(format!("partition {partition} is over the limit of {}", u16::MAX)))
+    })
+}

@@ -1,0 +1,153 @@
+//! The runs in memory: their records, and which identities are stored where duplicates are to be expected.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use event::{EventKey, Header, Identity, Protocol, RunName, Sequence};
+use store::{Run, RunNumber};
+
+use crate::Result;
+
+/// What is asked of the store. In tests of `apply`, a map.
+pub trait Lookup {
+    fn run(&self, name: &RunName) -> store::Result<Option<Run>>;
+
+    /// The identities stored at one `order` of a run, or at one `order` and `sequence`.
+    fn identities(&self, run: RunNumber, order: i64, sequence: Option<Sequence>) -> store::Result<Vec<Identity>>;
+}
+
+impl Lookup for store::Writer {
+    fn run(&self, name: &RunName) -> store::Result<Option<Run>> {
+        store::Writer::run(self, name)
+    }
+
+    fn identities(&self, run: RunNumber, order: i64, sequence: Option<Sequence>) -> store::Result<Vec<Identity>> {
+        match sequence {
+            Some(sequence) => self.identities_at_sequence(run, order, sequence),
+            None => self.identities_at(run, order),
+        }
+    }
+}
+
+/// Where an event could have been stored before: by its protocol, an order, or an order and a sequence.
+type Slot = (i64, Option<Sequence>);
+
+/// Whether an event is new to its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    New,
+    /// New, at the sequence of another event.
+    Conflict,
+    Duplicate,
+}
+
+/// One run, between two batches and within one.
+#[derive(Debug)]
+pub struct State {
+    pub run: Run,
+    /// The start by which the store's index lists the run; none while it is not stored.
+    pub indexed: Option<i64>,
+    pub changed: bool,
+    used: u64,
+    /// All identities of each slot that this batch touched, and of the newest order.
+    slots: HashMap<Slot, HashSet<Identity>>,
+}
+
+impl State {
+    /// Decides whether an event is new, and if so remembers it.
+    ///
+    /// An event later than everything in its run needs no look-up.
+    pub fn admit(&mut self, header: &Header, key: EventKey, lookup: &impl Lookup) -> Result<Verdict> {
+        let slot = match header.protocol {
+            Protocol::Collect => (key.order, None),
+            Protocol::Instance | Protocol::Delight | Protocol::Ingest => (key.order, Some(key.sequence)),
+        };
+        let is_later = self.run.summary.last.is_none_or(|last| match slot.1 {
+            None => key.order > last.order,
+            Some(sequence) => (key.order, sequence) > (last.order, last.sequence),
+        });
+        if !is_later && !self.slots.contains_key(&slot) {
+            let stored = lookup.identities(self.run.number, slot.0, slot.1)?;
+            self.slots.insert(slot, stored.into_iter().collect());
+        }
+        let identities = self.slots.entry(slot).or_default();
+        let is_occupied = slot.1.is_some() && !identities.is_empty();
+        Ok(match (identities.insert(key.identity), is_occupied) {
+            (false, _) => Verdict::Duplicate,
+            (true, true) => Verdict::Conflict,
+            (true, false) => Verdict::New,
+        })
+    }
+
+    fn committed(&mut self) {
+        self.changed = false;
+        let newest = self.run.summary.last;
+        self.slots.retain(|slot, _| newest.is_some_and(|last| last.order == slot.0 && slot.1.is_none()));
+    }
+}
+
+/// The runs most recently written to.
+#[derive(Debug)]
+pub struct Runs {
+    by_key: HashMap<Bytes, State>,
+    limit: usize,
+    batch: u64,
+}
+
+impl Runs {
+    pub fn new(limit: usize) -> Self {
+        Self { by_key: HashMap::new(), limit, batch: 0 }
+    }
+
+    /// The run of a record's key, from memory or the store. `new_run` makes the record of a run seen for the first time.
+    pub fn get(
+        &mut self,
+        key: &Bytes,
+        lookup: &impl Lookup,
+        new_run: impl FnOnce(&RunName) -> Run,
+    ) -> Result<Result<&mut State, String>> {
+        // Not `entry`: it would need the key's clone for every record.
+        if !self.by_key.contains_key(key) {
+            let name = match RunName::from_key(key) {
+                Ok(name) => name,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let stored = match lookup.run(&name) {
+                Err(collision @ store::Error::Collision { .. }) => return Ok(Err(collision.to_string())),
+                stored => stored?,
+            };
+            let indexed = stored.as_ref().map(Run::started_at);
+            let run = stored.unwrap_or_else(|| new_run(&name));
+            let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new() };
+            // A copy, lest the key's slice pins the buffer it was cut from.
+            self.by_key.insert(Bytes::copy_from_slice(key), state);
+        }
+        let state = self.by_key.get_mut(key).ok_or_else(|| "the run is not in memory".to_owned());
+        Ok(state.map(|state| {
+            state.used = self.batch;
+            state
+        }))
+    }
+
+    pub fn changed(&mut self) -> impl Iterator<Item = &mut State> {
+        self.by_key.values_mut().filter(|state| state.changed)
+    }
+
+    /// To be called when the batch is stored.
+    pub fn committed(&mut self) {
+        self.batch += 1;
+        let before = self.batch - 1;
+        self.by_key.values_mut().filter(|state| state.used == before).for_each(State::committed);
+        if self.by_key.len() > self.limit {
+            let mut ages: Vec<u64> = self.by_key.values().map(|state| state.used).collect();
+            let (_, middle, _) = ages.select_nth_unstable(self.limit / 2);
+            let middle = *middle;
+            self.by_key.retain(|_, state| state.used > middle);
+        }
+    }
+
+    /// To be called when a batch was not stored: what is in memory is no longer what the store says.
+    pub fn forget(&mut self) {
+        self.by_key.clear();
+    }
+}
