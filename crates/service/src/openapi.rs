@@ -1,0 +1,128 @@
+//! Puts a binary's routes together: the document that describes them, and answers for what is not among them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Problem;
+use crate::problem::bounded;
+
+const DESCRIPTION: &str = "A job here is an application that runs periodically, not a Spark job; a run is one execution of it.\n\n\
+Emberlog takes in the events that Apache Spark applications emit, and serves them once each, verbatim and in the order of their run. \
+Errors are RFC 9457 problem documents whose `message` says what to do.";
+
+/// Merges routers into one that also serves `/openapi.json`, and answers unknown routes and methods with a problem
+/// that names what there is.
+pub fn assemble(routers: impl IntoIterator<Item = OpenApiRouter>) -> axum::Router {
+    let empty = OpenApiRouter::with_openapi(document());
+    let (router, document) = routers.into_iter().fold(empty, OpenApiRouter::merge).split_for_parts();
+    let routes = Arc::new(Routes::of(&document));
+    let json = document.to_json().unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot write the OpenAPI document");
+        String::new()
+    });
+    let json: Arc<str> = json.into();
+    let methods = routes.clone();
+    router
+        .route(
+            "/openapi.json",
+            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], json.to_string()) }),
+        )
+        .method_not_allowed_fallback(move |request: Request| async move { methods.not_allowed(&request) })
+        .fallback(move |request: Request| async move { routes.not_found(&request) })
+}
+
+fn document() -> OpenApi {
+    let info = InfoBuilder::new().title("Emberlog").version(env!("CARGO_PKG_VERSION")).description(Some(DESCRIPTION));
+    OpenApiBuilder::new().info(info.build()).build()
+}
+
+/// The methods of each path.
+struct Routes(BTreeMap<String, Vec<&'static str>>);
+
+impl Routes {
+    fn of(document: &OpenApi) -> Self {
+        let mut routes: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+        routes.insert("/openapi.json".to_owned(), vec!["GET"]);
+        for (path, item) in &document.paths.paths {
+            let operations = [
+                ("GET", &item.get),
+                ("POST", &item.post),
+                ("PUT", &item.put),
+                ("PATCH", &item.patch),
+                ("DELETE", &item.delete),
+            ];
+            let methods = operations.into_iter().filter(|(_, operation)| operation.is_some()).map(|(name, _)| name);
+            routes.insert(path.clone(), methods.collect());
+        }
+        Self(routes)
+    }
+
+    fn not_found(&self, request: &Request) -> Response {
+        let there: Vec<_> = self.0.iter().map(|(path, methods)| format!("{} {path}", methods.join(", "))).collect();
+        let message = format!("There is nothing at {}. There is: {}.", bounded(request.uri().path()), there.join("; "));
+        Problem::new(StatusCode::NOT_FOUND, "Not Found", message).into_response()
+    }
+
+    fn not_allowed(&self, request: &Request) -> Response {
+        let path = request.extensions().get::<MatchedPath>().map_or("this path", MatchedPath::as_str);
+        let methods = self.0.get(path).map(|methods| methods.join(", ")).unwrap_or_default();
+        let message = format!("{path} takes {methods}, not {}.", bounded(request.method().as_str()));
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", message);
+        ([(header::ALLOW, methods)], problem).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::Health;
+
+    async fn ask(method: &str, path: &str) -> (Response<()>, serde_json::Value) {
+        let router = assemble([crate::health::router(Health::new(), Arc::default())]);
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_document_says_first_what_a_job_is_and_lists_every_route() {
+        let (response, document) = ask("GET", "/openapi.json").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(document["info"]["title"], "Emberlog");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let first = document["info"]["description"].as_str().unwrap().lines().next().unwrap().to_owned();
+        assert!(first.contains("application that runs periodically, not a Spark job"), "{first}");
+        let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+        assert_eq!(paths, ["/health", "/health/live", "/health/ready", "/metrics"]);
+    }
+
+    #[tokio::test]
+    async fn unknown_routes_and_methods_are_told_what_there_is() {
+        let (response, problem) = ask("GET", "/helth").await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (404, &crate::problem::CONTENT_TYPE.parse().unwrap())
+        );
+        let message = problem["message"].as_str().unwrap();
+        assert!(message.contains("/helth") && message.contains("GET /health;"), "{message}");
+
+        let (response, problem) = ask("POST", "/health").await;
+        assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"GET".parse().unwrap()));
+        assert_eq!(response.headers().get_all("allow").iter().count(), 1);
+        assert_eq!(problem["message"], "/health takes GET, not POST.");
+
+        let (_, problem) = ask("GET", &format!("/{}", "x".repeat(10_000))).await;
+        assert!(problem["message"].as_str().unwrap().len() < 1000);
+    }
+}
