@@ -53,6 +53,15 @@ public final class EmberlogListener extends SparkFirehoseListener {
         }
     }
 
+    /** For tests: a listener whose events stay in the outbox. */
+    EmberlogListener(Settings settings, EventSerializer serializer, Outbox outbox) {
+        this.settings = settings;
+        this.filter = new EventFilter(settings.excludedEvents);
+        this.serializer = serializer;
+        this.outbox = outbox;
+        this.active = true;
+    }
+
     @Override
     public void onEvent(SparkListenerEvent event) {
         if (!active) {

@@ -1,7 +1,6 @@
 package io.emberlog;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -92,14 +91,6 @@ class DeliveryTest {
         } finally {
             never.countDown();
         }
-    }
-
-    @Test
-    void a_spark_that_is_not_as_expected_does_not_break_the_application() {
-        // Of Spark, the tests' class path holds only the core.
-        assertThrows(LinkageError.class, () -> new EventSerializer(null));
-        EmberlogListener listener = new EmberlogListener(null);
-        listener.onEvent(null);
     }
 
     private static Harness harness(TestServer server, Duration drainTimeout) throws IOException {
