@@ -1,0 +1,84 @@
+//! `emberlog rebuild`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use materializer::rebuild::{self, Phase, Progress};
+use store::generation::Generations;
+
+use crate::cli::{RebuildOptions, Source};
+use crate::progress::Line;
+
+pub fn run(options: &RebuildOptions) -> anyhow::Result<ExitCode> {
+    options.data_dir.must_exist()?;
+    let (store, journal) = (options.data_dir.store(), options.data_dir.journal());
+    let mut subscriber = journal::local::open_reader(&journal)?;
+    let chosen = rebuild::Options {
+        source: match options.from {
+            Source::Journal => rebuild::Source::Journal,
+            Source::Store => rebuild::Source::Store,
+        },
+        accept_loss: options.accept_loss,
+        restart: options.restart,
+        store: store::Options::default(),
+    };
+    let generations = Generations::open(&store)?;
+    let old = generations.current()?;
+    let mut line = Line::new(std::io::stderr().is_terminal());
+    let mut report = Report::new();
+    // A signal ends the process; a rebuild goes on where it was.
+    let stop = AtomicBool::new(false);
+    let generation = rebuild::make(&store, &mut subscriber, &chosen, &stop, &mut |progress| {
+        line.show(|| report.text(progress));
+    })?;
+    line.clear();
+    println!("generation {generation} is ready; waiting until it is served");
+    if !rebuild::adopt(&store, generation, options.patience)? {
+        println!("the running server has not taken it over yet; it will when it is caught up");
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("generation {generation} is served");
+    match old.filter(|old| *old != generation) {
+        Some(old) if options.drop_old => {
+            generations.drop_generation(old)?;
+            println!("generation {old} is removed");
+        }
+        Some(old) => println!("generation {old} is kept in {}; remove it when content", generations.path(old).display()),
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Rate and time left, from the first report of a phase on.
+struct Report {
+    since: Option<(Phase, Instant, u64)>,
+}
+
+impl Report {
+    fn new() -> Self {
+        Self { since: None }
+    }
+
+    fn text(&mut self, now: Progress) -> String {
+        let (phase, since, first) = match self.since {
+            Some(since) if since.0 == now.phase => since,
+            _ => *self.since.insert((now.phase, Instant::now(), now.done)),
+        };
+        let seconds = since.elapsed().as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss)] // A figure for a person.
+        let rate = (now.done - first.min(now.done)) as f64 / seconds;
+        #[allow(clippy::cast_precision_loss)]
+        let left = if rate > 0.0 { (now.total - now.done.min(now.total)) as f64 / rate } else { f64::INFINITY };
+        match phase {
+            Phase::Copying => format!(
+                "copying {} of {} MB, {:.0} MB/s, {left:.0} s left",
+                now.done / 1_000_000,
+                now.total / 1_000_000,
+                rate / 1e6
+            ),
+            Phase::Replaying => format!("replaying {} of {} records, {rate:.0}/s, {left:.0} s left", now.done, now.total),
+        }
+    }
+}
