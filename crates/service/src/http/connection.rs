@@ -60,7 +60,8 @@ impl Server {
         async move {
             // Without a byte read there is no buffer yet: connections that say nothing cost next to nothing.
             let spoke = tokio::select! {
-                readable = timeout(header_read, stream.readable()) => matches!(readable, Ok(Ok(()))),
+                // Not `readable`, which is true of a new connection before anything came.
+                peeked = timeout(header_read, stream.peek(&mut [0])) => matches!(peeked, Ok(Ok(1))),
                 () = shutdown.cancelled() => false,
             };
             if !spoke || stream.set_nodelay(true).is_err() {
