@@ -1,1 +1,77 @@
+//! Takes events in over HTTP and publishes them to the journal. A 200 means that all of a payload is durable:
+//! its events in the journal, its bad messages among the dead letters.
+//!
+//! Two hops: decode (off the async threads when large), then publish and await. Every byte held on the way is
+//! charged to one budget.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accept;
+mod body;
+mod budget;
+mod collect;
+mod error;
+pub mod gzip;
+mod letters;
+mod metrics;
+mod options;
+mod samples;
+pub mod schema;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use journal::Publisher;
+use prometheus::Registry;
+use tokio::sync::Semaphore;
+
+use budget::Budget;
+pub use collect::router;
+pub use error::Error;
+use metrics::Metrics;
+pub use options::Options;
+use samples::Samples;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Collector {
+    options: Options,
+    events: Arc<dyn Publisher>,
+    dead_letters: Arc<dyn Publisher>,
+    metrics: Metrics,
+    budget: Arc<Budget>,
+    /// Large payloads are decoded by at most as many threads as there are processors.
+    decoders: Arc<Semaphore>,
+    samples: Samples,
+    shutting_down: AtomicBool,
+}
+
+impl Collector {
+    pub fn new(
+        options: Options,
+        events: Arc<dyn Publisher>,
+        dead_letters: Arc<dyn Publisher>,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        let metrics = Metrics::register(registry)?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Arc::new(Self {
+            budget: Budget::new(options.budget_bytes, metrics.in_flight_bytes.clone()),
+            decoders: Arc::new(Semaphore::new(processors)),
+            samples: Samples::default(),
+            shutting_down: AtomicBool::new(false),
+            options,
+            events,
+            dead_letters,
+            metrics,
+        }))
+    }
+
+    /// From now on every new request is answered 503, so that its client turns to another replica or comes back.
+    pub fn shut_down(&self) {
+        self.shutting_down.store(true, Ordering::Relaxed);
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Relaxed)
+    }
+}

@@ -169,6 +169,13 @@ impl Error {
     }
 }
 
+/// The JSON text of the message that an event came in.
+pub fn message_of(content: &[u8], generated_at: Option<GeneratedAt>) -> Vec<u8> {
+    let content = String::from_utf8_lossy(content);
+    let message = serde_json::json!({"content": content, "generated_at": generated_at, "message_type": "spark-event"});
+    message.to_string().into_bytes()
+}
+
 /// Decodes the decompressed body of one request.
 pub fn decode(body: &[u8], received_at: ReceivedAt, limits: Limits) -> Result<Payload, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {

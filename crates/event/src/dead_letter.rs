@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GeneratedAt, ReceivedAt, RunName, Sequence};
 
-/// The largest raw text kept whole: what a record may have, less what header and key may take.
-pub const MAX_WHOLE_BYTES: usize = 16_000_000 - 128 * 1024;
+/// What a dead letter's header and key may take of a record.
+pub const RESERVED_BYTES: usize = 128 * 1024;
+/// The largest raw text kept whole: what a record may have, less header and key.
+pub const MAX_WHOLE_BYTES: usize = 16_000_000 - RESERVED_BYTES;
 /// What is kept of a larger one.
 pub const TRUNCATED_BYTES: usize = 64 * 1024;
 
@@ -129,11 +131,17 @@ impl DeadLetter {
 
     /// Takes the raw bytes: all of them up to [`MAX_WHOLE_BYTES`], of more the beginning.
     #[must_use]
-    pub fn with_value(mut self, raw: Bytes) -> Self {
-        if raw.len() > MAX_WHOLE_BYTES {
+    pub fn with_value(self, raw: Bytes) -> Self {
+        self.with_value_up_to(raw, MAX_WHOLE_BYTES)
+    }
+
+    /// As [`Self::with_value`], for a journal that takes less.
+    #[must_use]
+    pub fn with_value_up_to(mut self, raw: Bytes, limit: usize) -> Self {
+        if raw.len() > limit {
             self.truncated_from = u64::try_from(raw.len()).ok();
             // A copy, so that 64 KiB do not keep the whole body in memory.
-            self.value = Bytes::copy_from_slice(&raw[..TRUNCATED_BYTES]);
+            self.value = Bytes::copy_from_slice(&raw[..limit.min(TRUNCATED_BYTES)]);
         } else {
             self.value = raw;
         }

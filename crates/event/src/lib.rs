@@ -1,5 +1,6 @@
 //! Identities of jobs, runs and events; the record header that travels with each event;
 //! what is known of Spark's events; and the decoding of every protocol.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod collect;
 pub mod dead_letter;

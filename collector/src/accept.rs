@@ -1,0 +1,173 @@
+//! From a request's body to an acknowledged payload: decode all of it, then publish and await.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use event::collect::{self, Limits, Payload};
+use event::{ReceivedAt, dead_letter};
+use journal::Record;
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
+
+use crate::body::{self, Encoding};
+use crate::budget::Lease;
+use crate::letters::{self, Origin};
+use crate::{Collector, Error, Options, gzip};
+
+/// Bodies up to these sizes are decoded within a millisecond: cheaper where they are than on another thread.
+const SMALL_GZIP: usize = 2 << 10;
+const SMALL: usize = 64 << 10;
+/// What an event holds in memory besides its bytes: its slices here, and its record.
+const EVENT_OVERHEAD: usize = 160;
+
+/// What became of a payload's messages. Duplicates are found later, and show in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Stored {
+    /// Events that are durable in the journal.
+    pub stored: usize,
+    /// Messages that cannot be stored as events, durable among the dead letters.
+    pub dead_lettered: usize,
+    pub heartbeats: usize,
+    /// Where the payload's last record is in the journal, absent if it had none. Once a reader has applied this
+    /// offset, it serves the payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Position {
+    pub partition: u32,
+    pub offset: u64,
+}
+
+impl Collector {
+    /// A refused body comes back with its error, to be sampled.
+    pub(crate) async fn accept(self: &Arc<Self>, body: Body, origin: &Origin) -> Result<Stored, (Error, Bytes)> {
+        let without_body = |error| (error, Bytes::new());
+        if self.is_shutting_down() {
+            return Err(without_body(Error::ShuttingDown));
+        }
+        let encoding = body::encoding(&origin.headers).map_err(without_body)?;
+        let mut lease = self.budget.lease();
+        let received = body::receive(body, &origin.headers, &self.options, &mut lease).await;
+        let deadline = Instant::now() + self.options.answer_within;
+        let body = received.map_err(without_body)?;
+        self.metrics.wire_bytes.inc_by(body.len() as u64);
+        let (payload, lease) = self.decode(body.clone(), encoding, lease, deadline).await.map_err(|e| (e, body))?;
+        // Redaction belongs here: whatever leaves this process has passed this point.
+        let stored = self.publish(payload, origin, deadline).await.map_err(without_body)?;
+        drop(lease);
+        Ok(stored)
+    }
+
+    async fn decode(
+        self: &Arc<Self>,
+        body: Bytes,
+        encoding: Encoding,
+        mut lease: Lease,
+        deadline: Instant,
+    ) -> Result<(Payload, Lease), Error> {
+        let timer = self.metrics.decode_seconds.start_timer();
+        let is_gzip = encoding == Encoding::Gzip || body.starts_with(&gzip::MAGIC);
+        let is_small = body.len() <= if is_gzip { SMALL_GZIP } else { SMALL };
+        let collector = self.clone();
+        let work = move || {
+            let (payload, bytes) = decode(body, is_gzip, &collector.options, &mut lease)?;
+            collector.metrics.decoded_bytes.inc_by(bytes as u64);
+            Ok((payload, lease))
+        };
+        let result = if is_small { work() } else { self.off_thread(work, deadline).await };
+        timer.observe_duration();
+        result
+    }
+
+    /// A decoder that is too late still ends, and gives its memory back then.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        const BUSY: Error = Error::NotInTime("the collector is busy decoding");
+        let permit = timeout_at(deadline, self.decoders.clone().acquire_owned()).await.map_err(|_| BUSY)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        match timeout_at(deadline, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a decoder failed");
+                Err(Error::Internal("decoder"))
+            }
+            Err(_) => Err(BUSY),
+        }
+    }
+
+    /// Events first: while the journal is away, a client that tries again makes no copies among the dead letters.
+    async fn publish(&self, payload: Payload, origin: &Origin, deadline: Instant) -> Result<Stored, Error> {
+        let _timer = self.metrics.publish_seconds.start_timer();
+        let mut letters = letters::of_rejected(&payload, origin);
+        let mut records = letters::records(&payload);
+        let mut stored = payload.events.len();
+        let journal = match self.publish_to(&self.events, records, deadline).await {
+            Err(Error::Journal(journal::Error::RecordTooLarge { limit, .. })) => {
+                records = letters::records(&payload);
+                let too_large = records.extract_if(.., |record| record.size() > limit);
+                let before = letters.len();
+                letters.extend(too_large.map(|record| letters::of_too_large(&record, limit, &payload, origin)));
+                stored -= letters.len() - before;
+                self.publish_to(&self.events, records, deadline).await?
+            }
+            result => result?,
+        };
+        let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.clone()).collect();
+        let dead = letters.into_iter().map(letters::record).collect();
+        self.publish_to(&self.dead_letters, dead, deadline).await?;
+        self.metrics.events.inc_by(stored as u64);
+        self.metrics.heartbeats.inc_by(payload.heartbeats as u64);
+        for reason in &reasons {
+            self.metrics.dead_letters.with_label_values(&[reason]).inc();
+        }
+        Ok(Stored { stored, dead_lettered: reasons.len(), heartbeats: payload.heartbeats, journal })
+    }
+
+    async fn publish_to(
+        &self,
+        publisher: &Arc<dyn journal::Publisher>,
+        records: Vec<Record>,
+        deadline: Instant,
+    ) -> Result<Option<Position>, Error> {
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let positions = timeout_at(deadline, publisher.publish(records)).await;
+        let positions = positions.map_err(|_| Error::NotInTime("the journal did not answer"))??;
+        Ok(positions.first().map(|it| Position { partition: it.partition, offset: it.offset }))
+    }
+}
+
+/// Decompresses and decodes, each step's memory charged before it is taken.
+fn decode(body: Bytes, is_gzip: bool, options: &Options, lease: &mut Lease) -> Result<(Payload, usize), Error> {
+    if body.is_empty() {
+        return Err(Error::Payload(collect::Error::Empty));
+    }
+    let limit = options.decompressed_bytes;
+    let json = if is_gzip { gzip::decompress(&body, limit, |more| lease.grow(more))?.into() } else { body };
+    if json.len() > limit {
+        return Err(Error::TooLargeDecompressed { limit });
+    }
+    lease.grow(json.len())?;
+    let limits = Limits {
+        event_bytes: options.event_bytes,
+        rejected_bytes: dead_letter::MAX_WHOLE_BYTES,
+        truncated_bytes: dead_letter::TRUNCATED_BYTES,
+    };
+    let payload = collect::decode(&json, ReceivedAt::now(), limits)?;
+    let held = json.len() + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
+    lease.grow(held.saturating_sub(lease.bytes()))?;
+    lease.shrink_to(held);
+    Ok((payload, json.len()))
+}

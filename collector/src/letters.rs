@@ -1,0 +1,101 @@
+//! The records that a payload becomes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use event::collect::{Payload, Rejected};
+use event::dead_letter::{DeadLetter, Kind};
+use event::{Header, ReceivedAt};
+use journal::Record;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Error;
+
+/// What dead letters keep of a request's headers; none of them carries credentials.
+const KEPT_HEADERS: [&str; 6] =
+    ["content-type", "content-encoding", "content-length", "transfer-encoding", "user-agent", "x-forwarded-for"];
+
+/// Where a payload came from.
+#[derive(Debug)]
+pub struct Origin {
+    pub path: String,
+    pub source: Option<SocketAddr>,
+    pub headers: HeaderMap,
+}
+
+impl Origin {
+    fn letter(&self, kind: Kind, reason: &str, detail: &str) -> DeadLetter {
+        let text = |name: &str| {
+            let value = String::from_utf8_lossy(self.headers.get(name)?.as_bytes()).into_owned();
+            Some((name.to_owned(), service::problem::bounded(&value)))
+        };
+        DeadLetter {
+            path: Some(service::problem::bounded(&self.path)),
+            source: self.source.map(|address| address.to_string()),
+            headers: KEPT_HEADERS.into_iter().filter_map(text).collect::<BTreeMap<_, _>>(),
+            ..DeadLetter::new(kind, reason, detail, ReceivedAt::now())
+        }
+    }
+}
+
+/// The payload's records for the journal: its sign of life, and its events in order.
+pub fn records(payload: &Payload) -> Vec<Record> {
+    let key = Bytes::from(payload.run.to_key());
+    let record = |header: &Bytes, value| Record { key: key.clone(), header: header.clone(), value };
+    let heartbeat = payload.heartbeat.iter().map(|header| record(header, Bytes::new()));
+    heartbeat.chain(payload.events.iter().map(|event| record(&event.header, event.value.clone()))).collect()
+}
+
+pub fn of_rejected(payload: &Payload, origin: &Origin) -> Vec<DeadLetter> {
+    let letter = |rejected: &Rejected| DeadLetter {
+        generated_at: rejected.generated_at,
+        sequence: Some(rejected.sequence),
+        truncated_from: rejected.truncated_from.map(|bytes| bytes as u64),
+        value: rejected.raw.clone(),
+        ..of_payload(payload, origin.letter(Kind::Message, rejected.reason.as_str(), &rejected.detail))
+    };
+    payload.rejected.iter().map(letter).collect()
+}
+
+/// An event that the journal did not take: a broker's limit may be lower than ours.
+pub fn of_too_large(record: &Record, limit: usize, payload: &Payload, origin: &Origin) -> DeadLetter {
+    let detail = format!("the record has {} bytes; the journal's limit is {limit}", record.size());
+    let header = Header::parse(&record.header).ok();
+    let letter = origin.letter(Kind::Message, event::collect::Reason::TooLarge.as_str(), &detail);
+    let letter = DeadLetter {
+        generated_at: header.and_then(|it| it.generated_at),
+        sequence: header.and_then(|it| it.sequence),
+        ..of_payload(payload, letter)
+    };
+    let message = event::collect::message_of(&record.value, letter.generated_at);
+    letter.with_value_up_to(message.into(), limit.saturating_sub(event::dead_letter::RESERVED_BYTES))
+}
+
+fn of_payload(payload: &Payload, letter: DeadLetter) -> DeadLetter {
+    DeadLetter {
+        protocol: Some(payload.protocol.to_string()),
+        job_name: Some(payload.run.job.to_string()),
+        run_id: Some(payload.run.run.to_string()),
+        instance_id: payload.instance_id.clone(),
+        ..letter
+    }
+}
+
+/// A sample of what was refused, with how often the same was.
+pub fn of_refused(error: &Error, body: &Bytes, count: u64, origin: &Origin) -> DeadLetter {
+    let letter = origin.letter(Kind::Refused, error.reason(), &error.to_string());
+    let letter = DeadLetter { status: Some(error.status().as_u16()), count: Some(count), ..letter };
+    letter.with_value_up_to(body.clone(), event::dead_letter::TRUNCATED_BYTES)
+}
+
+/// What makes two refused bodies the same sample.
+pub fn sample_hash(error: &Error, body: &Bytes) -> u64 {
+    let beginning = &body[..body.len().min(event::dead_letter::TRUNCATED_BYTES)];
+    xxh3_64(beginning) ^ xxh3_64(error.reason().as_bytes())
+}
+
+pub fn record(letter: DeadLetter) -> Record {
+    Record { key: letter.key().into(), header: letter.header().into(), value: letter.value }
+}
