@@ -59,9 +59,10 @@ impl Server {
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         async move {
             // Without a byte read there is no buffer yet: connections that say nothing cost next to nothing.
+            let mut byte = [0];
             let spoke = tokio::select! {
                 // Not `readable`, which is true of a new connection before anything came.
-                peeked = timeout(header_read, stream.peek(&mut [0])) => matches!(peeked, Ok(Ok(1))),
+                peeked = timeout(header_read, stream.peek(&mut byte)) => matches!(peeked, Ok(Ok(1))),
                 () = shutdown.cancelled() => false,
             };
             if !spoke || stream.set_nodelay(true).is_err() {
