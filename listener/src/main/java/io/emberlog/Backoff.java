@@ -28,6 +28,11 @@ final class Backoff {
         return jittered(Duration.ofMillis(whole));
     }
 
+    /** A little more than what a server asked for, so that not everybody returns in the same moment. */
+    Duration spread() {
+        return Duration.ofMillis((long) (FIRST.toMillis() * random.getAsDouble()));
+    }
+
     Duration jittered(Duration whole) {
         return Duration.ofMillis((long) (whole.toMillis() * (0.5 + random.getAsDouble() / 2)));
     }

@@ -16,6 +16,7 @@ final class Delivery {
     private final Thread shutdownHook = new Thread(this::drain, "emberlog-shutdown");
     private long waitNanos;
     private boolean faultSaid;
+    private volatile boolean unsentSaid;
     private volatile boolean ended;
     private volatile long endedAt;
 
@@ -62,8 +63,10 @@ final class Delivery {
             }
             waitNanos = Math.max(0, waitNanos - (System.nanoTime() - begin));
         }
+        sender.sayDrops();
         long unsent = outbox.heldEvents();
-        if (unsent > 0) {
+        if (unsent > 0 && !unsentSaid) {
+            unsentSaid = true;
             log.warn("Emberlog has not got " + unsent + " events of this application; they are lost if the driver ends now");
         }
     }

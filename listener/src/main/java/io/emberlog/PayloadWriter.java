@@ -10,7 +10,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.zip.Deflater;
 import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 
@@ -73,7 +72,7 @@ final class PayloadWriter {
 
     private Payload write(long firstSequence, int count, Content messages) throws IOException {
         ByteArrayOutputStream body = new ByteArrayOutputStream(16 * 1024);
-        try (OutputStream out = new Gzip(body)) {
+        try (OutputStream out = new GZIPOutputStream(body, 8 * 1024)) {
             out.write(Json.utf8("{\"job_name\":"));
             Json.writeString(out, Json.utf8(run.job));
             out.write(Json.utf8(",\"run_id\":"));
@@ -112,13 +111,5 @@ final class PayloadWriter {
     @FunctionalInterface
     private interface Content {
         void writeTo(OutputStream out) throws IOException;
-    }
-
-    private static final class Gzip extends GZIPOutputStream {
-        Gzip(OutputStream out) throws IOException {
-            super(out, 8 * 1024);
-            // The driver's CPU is worth more than the last tenth of the size.
-            def.setLevel(Deflater.BEST_SPEED);
-        }
     }
 }

@@ -59,9 +59,7 @@ final class Sender {
 
     /** Does what is due, and returns for how long nothing will be, unless the outbox gets a reason to send. */
     long step() throws IOException {
-        if (clock.nanos() - dropsSaidAt >= DROPS_SAID_EVERY.toNanos()) {
-            sayDrops();
-        }
+        sayDropsNowAndThen();
         pack();
         long rest = restNanos();
         if (rest > 0) {
@@ -101,13 +99,19 @@ final class Sender {
     }
 
     /** Says how many events are lost, if there are more than it has said. */
-    void sayDrops() {
+    synchronized void sayDrops() {
         long dropped = outbox.dropped();
         if (dropped > dropsSaid) {
             dropsSaid = dropped;
             dropsSaidAt = clock.nanos();
             log.warn("Emberlog has lost " + dropped + " events of this application so far: no room in the buffer of "
                     + settings.bufferBytes + " bytes (spark.emberlog.buffer.size), or refused by the server");
+        }
+    }
+
+    private synchronized void sayDropsNowAndThen() {
+        if (clock.nanos() - dropsSaidAt >= DROPS_SAID_EVERY.toNanos()) {
+            sayDrops();
         }
     }
 
@@ -120,10 +124,13 @@ final class Sender {
         return ending;
     }
 
+    /** The server knows best when to come back; what it asks for takes the place of our own guess. */
     private synchronized void rest(Duration own, long retryAfterMillis) {
-        long demanded = Math.min(retryAfterMillis, LONGEST_RETRY_AFTER.toMillis());
-        restDemanded = demanded > 0;
-        restUntil = clock.nanos() + Duration.ofMillis(Math.max(own.toMillis(), demanded)).toNanos();
+        restDemanded = retryAfterMillis > 0;
+        Duration rest = restDemanded
+                ? Duration.ofMillis(Math.min(retryAfterMillis, LONGEST_RETRY_AFTER.toMillis())).plus(backoff.spread())
+                : own;
+        restUntil = clock.nanos() + rest.toNanos();
     }
 
     private void pack() throws IOException {
