@@ -1,0 +1,6 @@
+//! The collector over HTTP.
+#![allow(clippy::unwrap_used)]
+
+mod accept;
+mod refuse;
+mod support;
