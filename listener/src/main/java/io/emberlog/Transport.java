@@ -7,6 +7,8 @@ import java.io.OutputStream;
 import java.net.HttpURLConnection;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
+import java.util.Timer;
+import java.util.TimerTask;
 
 /** Posts bodies to the server over a connection that is kept open. */
 final class Transport {
@@ -17,11 +19,15 @@ final class Transport {
     private final Settings settings;
     private final Clock clock;
     private final URL url;
+    /** Java's own time-outs know neither a peer that reads nothing nor one that answers byte by byte. */
+    private final Timer timer = new Timer("emberlog-timer", true);
+    private final long longestMillis;
 
     Transport(Settings settings, Clock clock) throws IOException {
         this.settings = settings;
         this.clock = clock;
         this.url = new URL(settings.url + "/collect");
+        this.longestMillis = settings.connectTimeout.toMillis() + 2 * settings.readTimeout.toMillis();
     }
 
     /** @throws IOException when there is no answer at all */
@@ -40,12 +46,26 @@ final class Transport {
         if (!settings.token.isEmpty()) {
             connection.setRequestProperty("Authorization", "Bearer " + settings.token);
         }
-        // No streaming mode: in it, Java hides the body of a 401 answer.
-        try (OutputStream out = connection.getOutputStream()) {
-            out.write(body);
+        TimerTask limit = new TimerTask() {
+            @Override
+            public void run() {
+                connection.disconnect();
+            }
+        };
+        timer.schedule(limit, longestMillis);
+        try {
+            // No streaming mode: in it, Java hides the body of a 401 answer.
+            try (OutputStream out = connection.getOutputStream()) {
+                out.write(body);
+            }
+            int status = connection.getResponseCode();
+            return new Answer(status, retryAfterMillis(connection), Json.messageOf(textOf(connection, status)));
+        } catch (RuntimeException e) {
+            // How Java's client fails when it is disconnected in the middle of a write.
+            throw new IOException("no answer within " + longestMillis + " ms", e);
+        } finally {
+            limit.cancel();
         }
-        int status = connection.getResponseCode();
-        return new Answer(status, retryAfterMillis(connection), Json.messageOf(textOf(connection, status)));
     }
 
     /** Reads the answer to its end, since only then Java uses the connection again. */
