@@ -1,0 +1,81 @@
+# Everything a user or a developer runs. `make` alone prints the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# RocksDB takes long to compile, so that all clones and all targets share one target folder and one profile.
+export EMBERLOG_CACHE ?= $(HOME)/.cache/emberlog
+export CARGO_TARGET_DIR ?= $(EMBERLOG_CACHE)/target
+
+EMBERLOG_URL ?= http://127.0.0.1:5000
+SPARK ?= 4
+APP ?= pi
+APPS ?= pi sql_shuffle_skew failing streaming
+PREFIX ?= /usr/local
+DESTDIR ?=
+INSTALL ?= install
+ARGS ?=
+
+BINARY := $(CARGO_TARGET_DIR)/release/emberlog
+JAR := listener/target/emberlog-listener.jar
+SCRIPTS := .ci/run examples/run $(wildcard scripts/*)
+# The same package selection everywhere: another one unifies features differently and compiles RocksDB again.
+CARGO_BUILD := scripts/cargo build --release --locked --workspace
+
+help: ## print the targets
+	@echo "usage: make TARGET [NAME=VALUE]..."
+	@sed -nE 's/^([a-z_]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
+
+serve: build ## build and run the server; ARGS='--listen 0.0.0.0:5000' adds flags
+	@exec "$(BINARY)" serve $(ARGS)
+
+run_one_app: $(JAR) ## run APP (pi) with real Spark SPARK (3.5 or 4) against EMBERLOG_URL (http://127.0.0.1:5000)
+	@scripts/setup spark
+	@scripts/check-server "$(EMBERLOG_URL)"
+	@examples/run --spark "$(SPARK)" --url "$(EMBERLOG_URL)" $(APP:%.py=%)
+
+run_concurrent_apps: $(JAR) ## run APPS (pi sql_shuffle_skew failing streaming) at the same time
+	@scripts/setup spark
+	@scripts/check-server "$(EMBERLOG_URL)"
+	@examples/run --spark "$(SPARK)" --url "$(EMBERLOG_URL)" --concurrent $(APPS:%.py=%)
+
+build: ## build the server
+	@scripts/setup build
+	@$(CARGO_BUILD) --bin emberlog
+
+listener: $(JAR) ## build the listener's jar
+
+$(JAR): listener/pom.xml $(shell find listener/src/main -type f 2>/dev/null)
+	@scripts/setup listener
+	@echo "Building the listener"
+	@mvn -q -B -f listener/pom.xml -DskipTests package
+	@touch "$@"
+
+test: ## run all tests, those with real Spark 3.5 and 4 included
+	@scripts/setup build listener spark
+	@scripts/test
+
+lint: ## check format, clippy and shell scripts
+	@scripts/setup build lint
+	@scripts/cargo fmt --all --check
+	@scripts/cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "lint: no shellcheck, shell scripts are not checked" >&2; fi
+
+bench: ## measure, each figure beside its limit
+	@scripts/setup build
+	@scripts/cargo bench --locked --workspace --benches
+
+install: build $(JAR) ## install into PREFIX (/usr/local), below DESTDIR if given
+	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/emberlog"
+	$(INSTALL) -m 755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/emberlog"
+	$(INSTALL) -m 644 "$(JAR)" "$(DESTDIR)$(PREFIX)/share/emberlog/emberlog-listener.jar"
+
+clean: ## remove what was built, except RocksDB and the other dependencies
+	@rm -rf listener/target
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@scripts/cargo clean --release $$(sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' */Cargo.toml crates/*/Cargo.toml)
+
+.PHONY: help serve run_one_app run_concurrent_apps build listener test lint bench install clean
