@@ -1,0 +1,312 @@
+//! Starts, rebuilds and changes of generation, on a journal in memory.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use event::{GeneratedAt, Header, Identity, Kind, Protocol, ReceivedAt, RunName, Sequence};
+use journal::{Entry, Extent, Position, Record, Subscriber};
+use materializer::rebuild::{self, Source};
+use materializer::{Error, Materializer, Metrics, Options};
+use prometheus::Registry;
+use store::{Checked, Reader, generation::Generations};
+
+/// A journal of one partition in memory, which can be cut and appended to.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    records: Arc<Mutex<(u64, Vec<Record>)>>,
+    next: u64,
+    batch: usize,
+}
+
+impl Memory {
+    fn with(records: impl IntoIterator<Item = Record>) -> Self {
+        Self { records: Arc::new(Mutex::new((0, records.into_iter().collect()))), next: 0, batch: 50 }
+    }
+
+    fn append(&self, records: impl IntoIterator<Item = Record>) {
+        self.records.lock().unwrap().1.extend(records);
+    }
+
+    fn forget(&self, below: u64) {
+        let mut held = self.records.lock().unwrap();
+        let count = usize::try_from(below - held.0).unwrap();
+        held.1.drain(..count);
+        held.0 = below;
+    }
+}
+
+impl Subscriber for Memory {
+    fn extents(&mut self) -> Result<Vec<Extent>, journal::Error> {
+        let held = self.records.lock().unwrap();
+        Ok(vec![Extent { partition: 0, start: held.0, end: held.0 + held.1.len() as u64 }])
+    }
+
+    fn seek(&mut self, position: Position) -> Result<(), journal::Error> {
+        self.next = position.offset;
+        Ok(())
+    }
+
+    fn next(&mut self, max_wait: Duration) -> Result<Vec<Entry>, journal::Error> {
+        let held = self.records.lock().unwrap();
+        let from = usize::try_from(self.next - held.0).unwrap();
+        let entries: Vec<Entry> = held.1[from..]
+            .iter()
+            .take(self.batch)
+            .enumerate()
+            .map(|(i, record)| Entry { partition: 0, offset: self.next + i as u64, record: record.clone() })
+            .collect();
+        drop(held);
+        if entries.is_empty() {
+            std::thread::sleep(max_wait.min(Duration::from_millis(5)));
+        }
+        self.next += entries.len() as u64;
+        Ok(entries)
+    }
+}
+
+/// `count` records of 7 runs from number `first` on, every fifth one sent twice, with heartbeats between.
+fn records(first: usize, count: usize) -> Vec<Record> {
+    (first..first + count)
+        .map(|i| {
+            let event = i - usize::from(i % 5 == 4);
+            let header = Header {
+                kind: if i % 11 == 10 { Kind::Heartbeat } else { Kind::Event },
+                protocol: Protocol::Collect,
+                generated_at: Some(GeneratedAt(event as i64 / 20)),
+                sequence: Some(Sequence(i as i64)),
+                identity: Some(Identity(event as u64)),
+                received_at: ReceivedAt(i as i64),
+                instance: None,
+            };
+            let mut text = Vec::new();
+            header.write(&mut text);
+            let key = RunName::new("job", &format!("run {}", event % 7)).unwrap().to_key();
+            let value = format!(r#"{{"Event":"X","number":{event},"filling":"{}"}}"#, "x".repeat(event % 900 * 20));
+            Record { key: key.into(), header: text.into(), value: value.into() }
+        })
+        .collect()
+}
+
+fn quick() -> Options {
+    let short = Duration::from_millis(10);
+    Options { idle: short, sync: short, retry: short, ..Options::default() }
+}
+
+fn open(dir: &Path, journal: &Memory) -> Materializer {
+    let journal = Box::new(journal.clone());
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    Materializer::open(dir, journal, Box::new(|_| Ok(())), Box::new(|_, _| ()), metrics, quick()).unwrap()
+}
+
+/// A materializer that runs until dropped.
+struct Running {
+    reader: Reader,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<Result<(), Error>>>,
+}
+
+impl Running {
+    fn start(dir: &Path, journal: &Memory) -> Self {
+        let materializer = open(dir, journal);
+        let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
+        let told = stop.clone();
+        Self { reader, stop, thread: Some(std::thread::spawn(move || materializer.run(&told))) }
+    }
+
+    fn stop(mut self) -> Result<(), Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+fn check(reader: &Reader) -> Checked {
+    let checked = store::check(reader, |_, _| ()).unwrap();
+    assert_eq!(checked.faults, Vec::<String>::new());
+    checked
+}
+
+fn until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "not within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn applied(reader: &Reader) -> u64 {
+    reader.applied(0).unwrap().map_or(0, |it| it.next_offset)
+}
+
+/// Applies all of a journal, and tells the digest of the result.
+fn fill(dir: &Path, journal: &Memory) -> Checked {
+    let running = Running::start(dir, journal);
+    let end = journal.clone().extents().unwrap()[0].end;
+    until(|| applied(&running.reader) == end);
+    let checked = check(&running.reader);
+    running.stop().unwrap();
+    checked
+}
+
+fn options(source: Source) -> rebuild::Options {
+    rebuild::Options { source, accept_loss: false, restart: false, store: store::Options::default() }
+}
+
+fn make(dir: &Path, journal: &Memory, source: Source) -> Result<u32, Error> {
+    rebuild::make(dir, &mut journal.clone(), &options(source), &AtomicBool::new(false), &mut |_| ())
+}
+
+fn current(dir: &Path) -> Reader {
+    let generations = Generations::open(dir).unwrap();
+    let path = generations.path(generations.current().unwrap().unwrap());
+    Reader::frozen(&path, &store::Options::default()).unwrap()
+}
+
+#[test]
+fn a_rebuild_from_either_source_has_the_digest_of_what_it_replaces() {
+    for source in [Source::Journal, Source::Store] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Memory::with(records(0, 2000));
+        let before = fill(dir.path(), &journal);
+        let sent: BTreeSet<usize> = (0..2000).filter(|i| i % 11 != 10).map(|i| i - usize::from(i % 5 == 4)).collect();
+        assert_eq!((before.runs, before.events), (7, sent.len() as u64));
+        let generation = make(dir.path(), &journal, source).unwrap();
+        assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+        assert_eq!(generation, 2);
+        let after = check(&current(dir.path()));
+        assert_eq!((after.digest, after.events), (before.digest, before.events), "{source:?}");
+        assert_eq!(fill(dir.path(), &journal).digest, before.digest);
+    }
+}
+
+#[test]
+fn a_rebuild_that_was_killed_goes_on_though_the_store_has_grown_meanwhile() {
+    for source in [Source::Journal, Source::Store] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Memory::with(records(0, 1500));
+        fill(dir.path(), &journal);
+        // Small batches, so that there is a half way.
+        journal.batch = 7;
+        let stop = AtomicBool::new(false);
+        let reports = AtomicUsize::new(0);
+        let killed = rebuild::make(dir.path(), &mut journal.clone(), &options(source), &stop, &mut |_| {
+            stop.store(reports.fetch_add(1, Ordering::Relaxed) > 20 || source == Source::Store, Ordering::Relaxed);
+        });
+        assert!(matches!(killed, Err(Error::Stopped)), "{source:?}: {killed:?}");
+        journal.append(records(1500, 700));
+        let expected = fill(dir.path(), &journal);
+        let generation = make(dir.path(), &journal, source).unwrap();
+        assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+        assert_eq!(check(&current(dir.path())).digest, expected.digest, "{source:?}");
+    }
+}
+
+#[test]
+fn a_running_materializer_takes_a_rebuilt_store_over_and_no_answer_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 1000));
+    let running = Running::start(dir.path(), &journal);
+    until(|| applied(&running.reader) == 1000);
+    let (reader, stop) = (running.reader.clone(), Arc::new(AtomicBool::new(false)));
+    let told = stop.clone();
+    let watcher = std::thread::spawn(move || {
+        let mut most = 0;
+        while !told.load(Ordering::Relaxed) {
+            let now = applied(&reader);
+            assert!(now >= most, "{now} after {most}");
+            most = now;
+        }
+    });
+    for (round, source) in [(1, Source::Journal), (2, Source::Store)] {
+        journal.append(records(1000 * round, 1000));
+        let generation = make(dir.path(), &journal, source).unwrap();
+        assert!(rebuild::adopt(dir.path(), generation, Duration::from_secs(60)).unwrap());
+    }
+    until(|| applied(&running.reader) == 3000);
+    stop.store(true, Ordering::Relaxed);
+    watcher.join().unwrap();
+    let digest = check(&running.reader).digest;
+    running.stop().unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    assert_eq!(fill(fresh.path(), &journal).digest, digest);
+    let generations = Generations::open(dir.path()).unwrap();
+    assert_eq!((generations.current().unwrap(), generations.all().unwrap()), (Some(3), vec![1, 2, 3]));
+}
+
+#[test]
+fn a_journal_that_forgot_runs_makes_no_store_without_them_unless_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 1000));
+    let before = fill(dir.path(), &journal);
+    journal.forget(600);
+    let refused = make(dir.path(), &journal, Source::Journal).unwrap_err();
+    assert!(matches!(refused, Error::WouldLose { partition: 0, start: 600, runs: 7 }), "{refused}");
+    assert!(refused.to_string().contains("--accept-loss"), "{refused}");
+    let other = make(dir.path(), &journal, Source::Store).unwrap_err();
+    assert!(matches!(&other, Error::OtherSource { found } if found == "journal"), "{other}");
+
+    let restart = rebuild::Options { restart: true, ..options(Source::Store) };
+    let generation =
+        rebuild::make(dir.path(), &mut journal.clone(), &restart, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert_eq!(check(&current(dir.path())).digest, before.digest);
+
+    let accept = rebuild::Options { accept_loss: true, ..options(Source::Journal) };
+    let generation =
+        rebuild::make(dir.path(), &mut journal.clone(), &accept, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    let after = check(&current(dir.path()));
+    assert!(after.events < before.events, "{} of {}", after.events, before.events);
+}
+
+#[test]
+fn another_journal_or_a_cut_one_halts_the_materializer_and_reads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 300));
+    let events = fill(dir.path(), &journal).events;
+    let halts = |journal: Memory| {
+        let materializer = open(dir.path(), &journal);
+        let reader = materializer.reader();
+        let halted = materializer.run(&AtomicBool::new(false)).unwrap_err();
+        assert_eq!(check(&reader).events, events);
+        halted
+    };
+    let cut = halts(Memory::with(records(0, 200)));
+    assert!(matches!(cut, Error::Gap { applied: 300, start: 0, end: 200, .. }), "{cut}");
+    let other = halts(Memory::with(records(5000, 400)));
+    assert!(matches!(other, Error::AnotherJournal { offset: 299, .. }), "{other}");
+    let expired = Memory::with(records(0, 500));
+    expired.forget(400);
+    let gap = halts(expired);
+    assert!(matches!(gap, Error::Gap { applied: 300, start: 400, .. }), "{gap}");
+}
+
+#[test]
+fn what_the_journal_may_forget_is_only_what_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 500));
+    let told: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
+    let synced = told.clone();
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let materializer = Materializer::open(
+        dir.path(),
+        Box::new(journal.clone()),
+        Box::new(|_| Ok(())),
+        Box::new(move |_, offset| {
+            synced.lock().unwrap().insert(offset);
+        }),
+        metrics,
+        quick(),
+    )
+    .unwrap();
+    let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
+    let run = stop.clone();
+    let thread = std::thread::spawn(move || materializer.run(&run));
+    until(|| told.lock().unwrap().contains(&500));
+    assert!(told.lock().unwrap().iter().all(|offset| *offset <= applied(&reader)));
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap().unwrap();
+}
