@@ -188,15 +188,18 @@ fn copy(served: &Reader, writer: &mut Writer, stop: &AtomicBool, report: &mut dy
     })?;
     runs.sort_unstable_by_key(|(number, _)| *number);
     let mut batch = Batch::default();
+    let mut unsaved = 0;
     for (number, hash) in runs {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
         let Some(run) = served.run(hash?)? else { continue };
         done += run.summary.bytes;
+        unsaved += run.summary.bytes;
         copy_run(served, run, writer, &mut batch)?;
         copied.last = Some(number);
-        if batch.size() >= BATCH {
+        if unsaved >= BATCH as u64 {
+            unsaved = 0;
             commit(writer, &mut batch, &copied)?;
             report(Progress { phase: Phase::Copying, done, total });
         }
