@@ -3,10 +3,16 @@
 //!
 //! An **offset** is a record's place in a partition, dense from 0.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+pub mod local;
 pub mod partition;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -75,6 +81,8 @@ pub enum Error {
     /// A subscriber asked for records that the journal no longer, or never, held.
     #[error("partition {partition} holds the offsets from {start} to {end}, not {wanted}")]
     OutOfRange { partition: u32, wanted: u64, start: u64, end: u64 },
+    #[error("the journal in {} is open in another process; stop that first, or choose another directory", .0.display())]
+    InUse(PathBuf),
     #[error("the journal is damaged: {0}")]
     Damaged(String),
     /// The journal must not be written to again by this process.
