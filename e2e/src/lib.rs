@@ -1,1 +1,12 @@
+//! The harness of the end-to-end tests: the real program, agents that behave as those in the field do, and a ledger
+//! that judges what is served by what was sent and acknowledged.
+#![allow(clippy::unwrap_used)] // A panic is how a test fails.
 
+pub mod agent;
+pub mod client;
+pub mod ledger;
+pub mod payload;
+pub mod random;
+pub mod recorded;
+pub mod server;
+pub mod wait;

@@ -1,0 +1,171 @@
+//! A small HTTP client: every status is an answer, only a broken connection is an error.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    pub url: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build();
+        Self { agent: config.into(), url: url.to_owned() }
+    }
+
+    pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
+        Answer::read(self.agent.get(format!("{}{path}", self.url)).call()?)
+    }
+
+    /// # Panics
+    /// If the server does not answer.
+    pub fn get(&self, path: &str) -> Answer {
+        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    pub fn try_post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+        let mut request = self.agent.post(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(request.send(body)?)
+    }
+
+    /// # Panics
+    /// If the server does not answer.
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.try_post(path, &[], body).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    /// The lines of a run's events as they are served now; none while the run is unknown.
+    pub fn events(&self, job: &str, run: &str) -> Result<Vec<u8>, String> {
+        let path = path(&["job", job, run, "events"]);
+        let answer = self.try_get(&path).map_err(|error| error.to_string())?;
+        match answer.status {
+            200 => Ok(answer.body),
+            404 => Ok(Vec::new()),
+            status => Err(format!("GET {path}: {status} {}", answer.text())),
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// A connection without any protocol on it.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+
+    /// Sends bytes as they are and reads the answer to its end: for what no proper client would send.
+    pub fn raw(&self, request: &[u8]) -> io::Result<Answer> {
+        let mut stream = self.connect();
+        // A server may answer and close before it has read all.
+        let sent = stream.write_all(request);
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        Answer::parse(&answer).ok_or_else(|| match (sent, read) {
+            (Err(error), _) | (_, Err(error)) => error,
+            _ => io::Error::other(format!("no answer but {:?}", String::from_utf8_lossy(&answer))),
+        })
+    }
+
+    /// A GET with the path exactly as given.
+    pub fn raw_get(&self, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address());
+        self.raw(request.as_bytes()).unwrap()
+    }
+}
+
+/// A path of percent-encoded segments, dots included: clients drop bare `..`.
+pub fn path(segments: &[&str]) -> String {
+    segments.iter().map(|it| format!("/{}", utf8_percent_encode(it, NON_ALPHANUMERIC))).collect()
+}
+
+impl Answer {
+    fn read(response: ureq::http::Response<ureq::Body>) -> Result<Self, ureq::Error> {
+        let (parts, mut body) = response.into_parts();
+        let text = |value: &ureq::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(Self {
+            status: parts.status.as_u16(),
+            headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            body: body.with_config().limit(u64::MAX).read_to_vec()?,
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let (status, headers) = head.split_once("\r\n").unwrap_or((head, ""));
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let headers: Vec<_> = headers.split("\r\n").filter_map(header).collect();
+        let mut body = bytes[end + 4..].to_vec();
+        if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+            body = unchunked(&body)?;
+        }
+        Some(Self { status: status.split(' ').nth(1)?.parse().ok()?, headers, body })
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// # Panics
+    /// If the body is not JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The text of a problem's `message`.
+    pub fn message(&self) -> String {
+        self.json()["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        lines(&self.body)
+    }
+}
+
+/// The lines of a text; each must be ended by `\n`.
+pub fn lines(text: &[u8]) -> Vec<String> {
+    let mut lines: Vec<_> = text.split(|b| *b == b'\n').map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    let rest = lines.pop();
+    assert_eq!(rest.as_deref(), Some(""), "the last line is cut");
+    lines
+}
+
+fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|it| it == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+        body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
+        if length == 0 {
+            return Some(body);
+        }
+        rest = rest.get(end + 2 + length + 2..)?;
+    }
+}
