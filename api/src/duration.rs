@@ -1,0 +1,47 @@
+//! How long a run took: by one point read once it has ended.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use event::ReceivedAt;
+use service::Problem;
+
+use crate::error::Error;
+use crate::extract::{Id, Named};
+use crate::run::{Clock, RunDuration};
+use crate::{Api, RunKey};
+
+/// How long a run took, or has taken until now.
+#[utoipa::path(get, path = "/job/{job}/{run}/duration", tag = "runs",
+    params(("job" = String, Path, description = "Name of the job, percent-encoded"), ("run" = String, Path, description = "Id of the run as its agent sent it, percent-encoded")),
+    responses(
+        (status = 200, description = "The duration", body = RunDuration),
+        (status = 400, description = "A name is not percent-encoded UTF-8", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn duration_by_name(State(api): State<Arc<Api>>, Named(key): Named) -> Result<Json<RunDuration>, Error> {
+    answer(&api, key).await
+}
+
+/// How long a run took, or has taken until now.
+#[utoipa::path(get, path = "/v1/runs/{id}/duration", tag = "runs", params(("id" = String, Path, description = "The run's `id`")),
+    responses(
+        (status = 200, description = "The duration", body = RunDuration),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn duration(State(api): State<Arc<Api>>, Id(key): Id) -> Result<Json<RunDuration>, Error> {
+    answer(&api, key).await
+}
+
+async fn answer(api: &Api, key: RunKey) -> Result<Json<RunDuration>, Error> {
+    let lost_after = api.options.lost_after;
+    let run = api.run(key.clone()).await?;
+    if run.is_finished() {
+        let clock = Clock { now: ReceivedAt::now(), through: None, lost_after };
+        return Ok(Json(RunDuration::of(&run, &clock)));
+    }
+    // Whether it is lost needs the applied time of the same view, lest events that came between make it look so.
+    let (run, through) = api.run_and_time(key).await?;
+    Ok(Json(RunDuration::of(&run, &Clock { now: ReceivedAt::now(), through, lost_after })))
+}
