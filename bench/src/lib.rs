@@ -1,0 +1,20 @@
+//! Realistic Spark events in any number, the same for the same seed: templates recorded from Spark 3.5.9, with
+//! ids, times and metrics that vary as they do there.
+//!
+//! A [`Run`] yields the events of one application; a [`Workload`] interleaves many runs as payloads of
+//! `POST /collect`.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod payload;
+mod random;
+mod run;
+mod stage;
+mod template;
+mod templates;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+pub use payload::{Message, Payload};
+pub use run::Run;
+pub use workload::{Payloads, Workload};
