@@ -2,7 +2,7 @@
 //! lengths right. Readers that stop at the first member acknowledge what they never saw.
 
 use bytesize::ByteSize;
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::budget::Exhausted;
 
@@ -136,9 +136,7 @@ fn inflate<'a, F: FnMut(usize) -> Result<(), Exhausted>>(
 fn check_trailer<'a>(after: &'a [u8], content: &[u8]) -> Result<&'a [u8], Error> {
     let (trailer, rest) = after.split_first_chunk::<8>().ok_or(Error::Truncated)?;
     let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-    let mut crc = Crc::new();
-    crc.update(content);
-    if crc.sum() != u32::from_le_bytes([c0, c1, c2, c3]) {
+    if crc32fast::hash(content) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Err(Error::Checksum);
     }
     // The format's length is modulo 2^32.
@@ -175,9 +173,7 @@ fn after_header(member: &[u8]) -> Result<&[u8], Error> {
     if flags & CRC != 0 {
         let header = &member[..member.len() - rest.len()];
         let (sum, after) = rest.split_first_chunk::<2>().ok_or(Error::Truncated)?;
-        let mut crc = Crc::new();
-        crc.update(header);
-        if crc.sum() & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
+        if crc32fast::hash(header) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
             return Err(Error::Header("its checksum is wrong"));
         }
         rest = after;

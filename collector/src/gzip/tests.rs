@@ -58,9 +58,7 @@ fn a_wrong_checksum_or_length_is_refused() {
 fn a_header_with_a_checksum_is_checked() {
     let mut bytes = gzip(b"content");
     bytes[3] = 2;
-    let mut crc = Crc::new();
-    crc.update(&bytes[..10]);
-    let sum = u16::try_from(crc.sum() & 0xffff).unwrap().to_le_bytes();
+    let sum = u16::try_from(crc32fast::hash(&bytes[..10]) & 0xffff).unwrap().to_le_bytes();
     bytes.splice(10..10, sum);
     assert_eq!(decompress_all(&bytes, LIMIT).unwrap(), b"content");
     bytes[10] ^= 1;

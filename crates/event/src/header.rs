@@ -95,21 +95,21 @@ impl fmt::Display for Instance {
 
 impl Header {
     pub fn write(&self, out: &mut Vec<u8>) {
-        fn or_dash<T: fmt::Display>(value: Option<T>) -> String {
-            value.map_or_else(|| "-".to_owned(), |v| v.to_string())
+        fn field<T: fmt::Display>(out: &mut Vec<u8>, value: Option<T>) {
+            let result = match value {
+                Some(value) => write!(out, " {value}"),
+                None => out.write_all(b" -"),
+            };
+            debug_assert!(result.is_ok(), "writing to memory does not fail");
         }
-        let result = write!(
-            out,
-            "1 {} {} {} {} {} {} {}",
-            self.kind,
-            self.protocol,
-            or_dash(self.generated_at),
-            or_dash(self.sequence),
-            or_dash(self.identity),
-            self.received_at,
-            or_dash(self.instance)
-        );
-        debug_assert!(result.is_ok(), "writing to memory does not fail");
+        out.push(b'1');
+        field(out, Some(self.kind));
+        field(out, Some(self.protocol));
+        field(out, self.generated_at);
+        field(out, self.sequence);
+        field(out, self.identity);
+        field(out, Some(self.received_at));
+        field(out, self.instance);
     }
 
     /// Fields behind the last one known are left alone, so that a later writer may add some.
