@@ -36,7 +36,10 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
         for fault in &checked.faults {
             println!("fault       {fault}");
         }
-        println!("result      {}", if checked.faults.is_empty() { "sound" } else { "NOT SOUND: emberlog rebuild --from journal" });
+        println!(
+            "result      {}",
+            if checked.faults.is_empty() { "sound" } else { "NOT SOUND: emberlog rebuild --from journal" }
+        );
     }
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -135,8 +135,11 @@ fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
 fn send(url: &str, letter: &DeadLetter) -> anyhow::Result<()> {
     let replay = letter.replay()?;
     let target = format!("{}{}", url.trim_end_matches('/'), replay.path);
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60))).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .into();
     let mut request = agent.post(&target);
     for (name, value) in &replay.headers {
         request = request.header(name, value);

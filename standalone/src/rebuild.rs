@@ -45,7 +45,9 @@ pub fn run(options: &RebuildOptions) -> anyhow::Result<ExitCode> {
             generations.drop_generation(old)?;
             println!("generation {old} is removed");
         }
-        Some(old) => println!("generation {old} is kept in {}; remove it when content", generations.path(old).display()),
+        Some(old) => {
+            println!("generation {old} is kept in {}; remove it when content", generations.path(old).display())
+        }
         None => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -78,7 +80,9 @@ impl Report {
                 now.total / 1_000_000,
                 rate / 1e6
             ),
-            Phase::Replaying => format!("replaying {} of {} records, {rate:.0}/s, {left:.0} s left", now.done, now.total),
+            Phase::Replaying => {
+                format!("replaying {} of {} records, {rate:.0}/s, {left:.0} s left", now.done, now.total)
+            }
         }
     }
 }

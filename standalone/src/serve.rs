@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use collector::Collector;
@@ -97,7 +98,7 @@ async fn serve(options: &ServeOptions, shutdown: CancellationToken) -> anyhow::R
 
     let failure = tokio::select! {
         () = shutdown.cancelled() => None,
-        reason = journals.failed() => Some(reason),
+        error = journals.failed() => Some(error),
     };
     ready.not_ready("shutting down");
     collector.shut_down();
@@ -109,9 +110,7 @@ async fn serve(options: &ServeOptions, shutdown: CancellationToken) -> anyhow::R
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        Some(reason) => {
-            anyhow::bail!("the journal has failed and this process must not write to it again: {reason}; start it anew")
-        }
+        Some(error) => anyhow::bail!("{error}; what was acknowledged is safe: start the server anew"),
     }
 }
 
@@ -125,16 +124,16 @@ fn collector_options(options: &ServeOptions) -> collector::Options {
 }
 
 struct Journals {
-    events: Local,
-    dead_letters: Local,
+    events: Arc<Local>,
+    dead_letters: Arc<Local>,
 }
 
 impl Journals {
     fn open(options: &ServeOptions, registry: &Registry) -> anyhow::Result<Self> {
         let open = |dir: &std::path::Path, name: &str| {
             let metrics = local::Metrics::register(registry, name)?;
-            let options = local::Options { metrics: Some(metrics), ..local::Options::default() };
-            Local::open(dir, options).with_context(|| format!("cannot open the journal in {}", dir.display()))
+            let opened = Local::open(dir, local::Options::default(), metrics);
+            opened.map(Arc::new).with_context(|| format!("cannot open the journal in {}", dir.display()))
         };
         Ok(Self {
             events: open(&options.data_dir.journal(), "events")?,
@@ -143,29 +142,29 @@ impl Journals {
     }
 
     /// Resolves when one of them must not be written to any more.
-    async fn failed(&self) -> String {
+    async fn failed(&self) -> journal::Error {
         tokio::select! {
-            reason = self.events.failed() => reason,
-            reason = self.dead_letters.failed() => reason,
+            error = self.events.failed() => error,
+            error = self.dead_letters.failed() => error,
         }
     }
 }
 
 fn materializer(options: &ServeOptions, journals: &Journals, registry: &Registry) -> anyhow::Result<Materializer> {
     let retention = local::Retention {
-        bytes: options.storage.journal_retention_size.map(|bytes| bytes as u64),
-        age: options.storage.journal_retention_age,
+        max_bytes: options.storage.journal_retention_size.map(|bytes| bytes as u64),
+        max_age: options.storage.journal_retention_age,
     };
     let events = journals.events.clone();
     let synced = Box::new(move |_partition: u32, offset: u64| {
-        if let Err(error) = events.retain(&retention, offset) {
+        if let Err(error) = events.retain(retention, offset, SystemTime::now()) {
             tracing::warn!(%error, "old segments of the journal cannot be removed");
         }
     });
     let store = options.data_dir.store();
     Materializer::open(
         &store,
-        Box::new(journals.events.subscriber()),
+        Box::new(journals.events.subscriber()?),
         quarantine(Arc::new(journals.dead_letters.publisher()), Handle::current()),
         synced,
         materializer::Metrics::new(registry)?,
