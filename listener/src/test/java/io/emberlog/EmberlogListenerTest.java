@@ -23,6 +23,7 @@ class EmberlogListenerTest {
         Outbox outbox = new Outbox(Clock.SYSTEM, 1 << 20);
         EmberlogListener listener = new EmberlogListener(new Settings(), serializer, outbox);
         listener.onEvent(event);
+        listener.onEvent(null);
         listener.onEvent(event);
         assertEquals(2, outbox.dropped());
     }
