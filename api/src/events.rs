@@ -37,6 +37,7 @@ pub struct EventsQuery {
     skip: u64,
     /// `eventlog`: one application's events, as a file that the Spark History Server opens. Default `ndjson`.
     #[serde(default)]
+    #[param(inline)]
     format: Format,
     /// Only the events of this application of the run, counted from 1.
     application: Option<usize>,

@@ -1,0 +1,9 @@
+//! Reads over real HTTP from a real store. One program, since each links RocksDB.
+#![allow(clippy::unwrap_used)]
+
+mod duration;
+mod events;
+mod lists;
+mod metrics;
+mod names;
+mod support;
