@@ -164,17 +164,16 @@ impl Ledger {
         }
     }
 
-    /// Judges all runs.
+    /// Judges all runs, within `patience` for all together.
     pub fn judge_all(&self, client: &Client, patience: Duration) -> Vec<(RunName, Fault)> {
+        let deadline = Instant::now() + patience;
         let judge = |name: RunName| {
-            let faults = self.judge(client, &name, patience);
+            let faults = self.judge(client, &name, deadline.saturating_duration_since(Instant::now()));
             faults.into_iter().map(move |fault| (name.clone(), fault))
         };
         self.runs().into_iter().flat_map(judge).collect()
     }
 
-    /// Judges all runs, one by one.
-    ///
     /// # Panics
     /// If anything is wrong.
     pub fn assert_sound(&self, client: &Client) {

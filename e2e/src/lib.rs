@@ -4,9 +4,11 @@
 
 pub mod agent;
 pub mod client;
+pub mod in_process;
 pub mod ledger;
 pub mod payload;
 pub mod random;
 pub mod recorded;
 pub mod server;
+pub mod spark;
 pub mod wait;

@@ -1,0 +1,124 @@
+//! Real Apache Spark: applications that run with the listener, and the History Server that opens what is served.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::client::{Client, path};
+use crate::wait;
+
+/// The repository's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// What an example said, and Spark's own event log of it.
+#[derive(Debug)]
+pub struct Ran {
+    pub output: String,
+    pub succeeded: bool,
+}
+
+/// Runs examples against a server as `make run_one_app` does; Spark writes its own event logs to `logs`.
+pub fn run(version: &str, url: &str, logs: &Path, applications: &[&str]) -> Ran {
+    std::fs::create_dir_all(logs).unwrap();
+    let directory = format!("spark.eventLog.dir=file://{}", logs.display());
+    let mut command = Command::new(root().join("examples/run"));
+    command.args(["--spark", version, "--url", url, "--conf", "spark.eventLog.enabled=true", "--conf", &directory]);
+    command.args(["--conf", "spark.eventLog.compress=false", "--conf", "spark.eventLog.rolling.enabled=false"]);
+    command.args(["--conf", "spark.ui.enabled=false"]).args(applications).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
+    Ran { output: text, succeeded: output.status.success() }
+}
+
+/// The App IDs of the event logs in a folder.
+///
+/// # Panics
+/// If one is not whole.
+pub fn applications(logs: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(logs).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    assert!(names.iter().all(|name| !name.ends_with(".inprogress")), "{names:?}");
+    names
+}
+
+/// Whether Spark goes on changing an event's objects after it was posted, or redacts it in its own log: then the
+/// texts of two listeners may differ.
+pub fn may_differ(event: &Value) -> bool {
+    matches!(
+        event["Event"].as_str().unwrap(),
+        "SparkListenerTaskStart"
+            | "SparkListenerTaskGettingResult"
+            | "SparkListenerStageSubmitted"
+            | "SparkListenerJobStart"
+            | "SparkListenerEnvironmentUpdate"
+    )
+}
+
+/// Spark's History Server on a folder of event logs. Dropped, it is killed.
+#[derive(Debug)]
+pub struct HistoryServer {
+    child: Child,
+    client: Client,
+}
+
+impl HistoryServer {
+    /// Starts one, and waits until it lists `count` applications.
+    pub fn start(version: &str, logs: &Path, count: usize) -> Self {
+        let environment = Command::new(root().join("scripts/spark-env")).arg(version).output().unwrap();
+        assert!(environment.status.success(), "{}", String::from_utf8_lossy(&environment.stderr));
+        let home = PathBuf::from(String::from_utf8(environment.stdout).unwrap().trim()).join("spark");
+        // Free now; nothing else on this machine asks for ports of that kind.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let options = format!(
+            "-Dspark.history.fs.logDirectory=file://{} -Dspark.history.ui.port={port} -Dspark.history.fs.update.interval=2s",
+            logs.display()
+        );
+        let child = Command::new(home.join("bin/spark-class"))
+            .arg("org.apache.spark.deploy.history.HistoryServer")
+            .env("SPARK_HOME", &home)
+            .env("SPARK_HISTORY_OPTS", options)
+            .env("SPARK_LOCAL_IP", "127.0.0.1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self { child, client: Client::new(&format!("http://127.0.0.1:{port}/api/v1")) };
+        wait::until("the History Server's list", || {
+            let listed = server.client.try_get("/applications").ok().filter(|it| it.status == 200)?.json();
+            (listed.as_array()?.len() == count).then_some(())
+        });
+        server
+    }
+
+    /// What its REST API says of an application: jobs, stages, all tasks, executors and SQL queries.
+    pub fn describe(&self, application: &str) -> Vec<(String, Value)> {
+        let base = path(&["applications", application]);
+        let mut answers = Vec::new();
+        for part in ["", "/jobs", "/stages?details=false", "/allexecutors", "/sql?details=true&length=1000"] {
+            let answer = self.client.get(&format!("{base}{part}"));
+            assert_eq!(answer.status, 200, "{application}{part}: {}", answer.text());
+            answers.push((part.to_owned(), answer.json()));
+        }
+        let stages = answers[2].1.as_array().unwrap().clone();
+        for stage in &stages {
+            let tasks = format!("/stages/{}/{}/taskList?length=1000000", stage["stageId"], stage["attemptId"]);
+            let answer = self.client.get(&format!("{base}{tasks}"));
+            // A stage that was skipped has no tasks, and no list of them.
+            answers.push((tasks, if answer.status == 200 { answer.json() } else { Value::Null }));
+        }
+        answers
+    }
+}
+
+impl Drop for HistoryServer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

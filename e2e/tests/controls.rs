@@ -1,0 +1,70 @@
+//! The judge itself: servers that break the promise in known ways are found out by the very agents and the ledger of
+//! the other tests, and the same composition without the fault is not.
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use e2e::agent::Agents;
+use e2e::client::Client;
+use e2e::in_process::{AnswersTooEarly, InProcess, KnowsNoDuplicates, OrdersByArrival};
+use e2e::ledger::Fault;
+use e2e::random::Random;
+use e2e::server::data_dir;
+use e2e::wait;
+use journal::Publisher;
+
+type Wrap = fn(Arc<dyn Publisher>, u64) -> Arc<dyn Publisher>;
+
+/// What the judge says of a server with this publisher, after some kills under load.
+fn judged(name: &str, patience: Duration, wrap: Wrap) -> Vec<Fault> {
+    const KILLS: u64 = 4;
+    let data = data_dir();
+    let mut random = Random::for_test(name);
+    let mut agents = Agents::start(3, &mut random);
+    for kill in 0..=KILLS {
+        // Identities that no other life of the server gave.
+        let server = InProcess::start(data.path(), |publisher| wrap(publisher, kill << 48));
+        let client = Client::new(&server.url);
+        agents.target.set(Some(client.clone()));
+        sleep(Duration::from_millis(random.between(200, 500)));
+        if kill == KILLS {
+            agents.end();
+            let count = agents.ledger.count();
+            assert!(count.acknowledged > 1_000, "too little happened: {count:?}");
+            let faults = agents.ledger.judge_all(&client, patience);
+            server.kill();
+            return faults.into_iter().map(|(_, fault)| fault).collect();
+        }
+        agents.target.set(None);
+        server.kill();
+    }
+    unreachable!()
+}
+
+#[test]
+fn without_a_fault_the_judge_is_content() {
+    assert_eq!(judged("no fault", wait::PATIENCE, |publisher, _| publisher), []);
+}
+
+#[test]
+fn an_answer_before_the_write_loses_events() {
+    let faults = judged("early answers", Duration::from_secs(5), |publisher, _| Arc::new(AnswersTooEarly::new(publisher)));
+    assert!(!faults.is_empty());
+    assert!(faults.iter().all(|fault| matches!(fault, Fault::Lost(_))), "{:?}", &faults[..10.min(faults.len())]);
+}
+
+#[test]
+fn without_a_look_up_events_are_doubled() {
+    let faults = judged("no duplicates known", Duration::from_secs(5), |publisher, first| {
+        Arc::new(KnowsNoDuplicates::new(publisher, first))
+    });
+    assert!(faults.iter().any(|fault| matches!(fault, Fault::Double(_))), "{:?}", &faults[..10.min(faults.len())]);
+    assert!(!faults.iter().any(|fault| matches!(fault, Fault::Lost(_) | Fault::Unknown(_))));
+}
+
+#[test]
+fn an_order_of_arrival_is_found_out() {
+    let faults = judged("order of arrival", Duration::from_secs(5), |publisher, _| Arc::new(OrdersByArrival(publisher)));
+    assert!(faults.iter().any(|fault| matches!(fault, Fault::OutOfOrder(_))), "{:?}", &faults[..10.min(faults.len())]);
+}

@@ -1,0 +1,77 @@
+//! Kills at random moments under load: what was acknowledged is served once, in order, and nothing else.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use e2e::agent::Agents;
+use e2e::random::Random;
+use e2e::server::{Server, check, data_dir, said, tool};
+
+const KILLS: u64 = 50;
+
+fn moment(random: &mut Random, first: u64, last: u64) -> Duration {
+    Duration::from_millis(random.between(first, last))
+}
+
+#[test]
+fn fifty_kills_lose_nothing_double_nothing_and_move_nothing() {
+    let data = data_dir();
+    let mut random = Random::for_test("kills");
+    let mut agents = Agents::start(4, &mut random);
+    for kill in 1..=KILLS {
+        // Some while it starts and recovers, most in the middle of its work.
+        if random.percent(15) {
+            let server = Server::spawn(data.path(), &[]);
+            sleep(moment(&mut random, 0, 250));
+            server.kill();
+            continue;
+        }
+        let server = Server::start(data.path(), &[]);
+        agents.target.set(Some(server.client()));
+        sleep(moment(&mut random, 20, 900));
+        if kill % 5 == 0 {
+            agents.ledger.assert_sound(&server.client());
+        }
+        server.kill();
+        agents.target.set(None);
+        if kill % 10 == 0 {
+            check(data.path());
+        }
+    }
+    let server = Server::start(data.path(), &[]);
+    agents.target.set(Some(server.client()));
+    agents.end();
+    agents.ledger.assert_sound(&server.client());
+    assert_eq!(server.stop().code(), Some(0));
+
+    let (count, before) = (agents.ledger.count(), check(data.path()));
+    println!("{count:?}");
+    assert_eq!((count.sent, count.acknowledged), (count.served, count.served));
+    assert_eq!((before["events"].as_u64(), before["runs"].as_u64()), (Some(count.served as u64), Some(count.runs as u64)));
+    assert!(count.served > 10_000 && count.resent > 500, "too little happened: {count:?}");
+
+    // A store that lived through all that is the one that the journal makes at one go.
+    let rebuilt = tool(data.path(), &["rebuild", "--from", "journal"]);
+    assert!(rebuilt.status.success(), "{}", said(&rebuilt));
+    assert_eq!(check(data.path())["digest"], before["digest"]);
+}
+
+#[test]
+fn a_term_under_load_ends_with_0_and_loses_nothing() {
+    let data = data_dir();
+    let mut random = Random::for_test("terms");
+    let mut agents = Agents::start(4, &mut random);
+    for _ in 0..5 {
+        let server = Server::start(data.path(), &[]);
+        agents.target.set(Some(server.client()));
+        sleep(moment(&mut random, 50, 800));
+        assert_eq!(server.stop().code(), Some(0));
+        agents.target.set(None);
+    }
+    let server = Server::start(data.path(), &[]);
+    agents.target.set(Some(server.client()));
+    agents.end();
+    agents.ledger.assert_sound(&server.client());
+    let count = agents.ledger.count();
+    assert!(count.served > 2_000, "too little happened: {count:?}");
+}
