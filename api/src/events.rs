@@ -100,6 +100,8 @@ async fn answer(api: &Arc<Api>, method: &Method, key: RunKey, query: &EventsQuer
     let run = api.run(key).await?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    // Events hold what anyone sent; a browser must not take them for a page.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let Part { begin, end } = select(&run, query, &mut headers)?;
     let start = match (after, begin) {
         (Some(after), _) => Start::After(after),

@@ -136,3 +136,21 @@ impl RunKey {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use store::RunNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_other_names_is_not_the_run_asked_for() {
+        let [asked, other] = ["asked", "other"].map(|run| RunName::new("etl", run).unwrap());
+        let record = |name| Run::new(name, RunNumber { partition: 0, number: 0 }, 0, ReceivedAt(0));
+        let key = RunKey::Name(asked.clone());
+        assert!(key.check(Some(record(&asked))).is_ok());
+        for found in [Some(record(&other)), None] {
+            assert!(matches!(key.check(found), Err(Error::NotFound(_))));
+        }
+    }
+}

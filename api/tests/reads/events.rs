@@ -87,7 +87,7 @@ fn head_gives_the_head_of_a_get() {
     ] {
         let (head, get) = (server.ask("HEAD", path), server.get(path));
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
-        for name in ["content-type", "content-disposition", "link", "emberlog-next-cursor"] {
+        for name in ["content-type", "x-content-type-options", "content-disposition", "link", "emberlog-next-cursor"] {
             assert_eq!(head.headers.get(name), get.headers.get(name), "{name} of {path}");
         }
     }
@@ -139,8 +139,8 @@ fn a_slow_client_gets_everything_and_holds_up_nobody() {
     for mut stream in slow.into_iter().take(2) {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        assert!(answer.ends_with(b"\r\n0\r\n\r\n"));
-        assert!(answer.len() > events.len() * (256 << 10));
+        let answer = Answer::parse(&answer);
+        assert!(answer.complete && answer.text() == lines(&events));
     }
 }
 
