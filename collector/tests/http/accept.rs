@@ -1,8 +1,14 @@
 //! What is accepted, in all variants of the protocol, and what becomes of it.
 
-use crate::support::{Mode, events, gzip, message, payload, recorded, start};
+use crate::support::{Mode, events, gzip, message, payload, recorded, start, start_on};
+use std::sync::Arc;
+use std::time::Duration;
+
 use collector::Options;
 use event::{Header, Kind, RunName};
+use journal::local::{self, Local};
+use journal::{Position, Subscriber};
+use prometheus::Registry;
 use serde_json::json;
 
 #[tokio::test]
@@ -28,6 +34,29 @@ async fn recorded_payloads_are_stored_as_they_were_sent() {
     );
     assert_eq!(server.metric("emberlog_collector_events_total"), 166.0);
     assert_eq!(server.metric("emberlog_collector_heartbeats_total"), 3.0);
+}
+
+#[tokio::test]
+async fn the_answer_tells_where_in_the_journal_the_payload_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = local::Metrics::register(&Registry::new(), "events").unwrap();
+    let journal = Local::open(dir.path(), local::Options::default(), metrics).unwrap();
+    let server = start_on(Arc::new(journal.publisher()), Options::default()).await;
+    let bodies = recorded();
+    let first = server.post(&bodies[0]).await;
+    let second = server.post(&bodies[1]).await;
+    assert_eq!(first.body["journal"], json!({"partition": 0, "offset": 5}));
+    assert_eq!(second.body["journal"], json!({"partition": 0, "offset": 7}));
+    let mut subscriber = journal.subscriber().unwrap();
+    subscriber.seek(Position { partition: 0, offset: 0 }).unwrap();
+    let mut entries = Vec::new();
+    while entries.len() < 8 {
+        entries.extend(subscriber.next(Duration::from_secs(5)).unwrap());
+    }
+    let kinds: Vec<_> = entries.iter().map(|entry| Header::parse(&entry.record.header).unwrap().kind).collect();
+    assert_eq!(kinds[0], Kind::Heartbeat);
+    assert!(kinds[1..].iter().all(|kind| *kind == Kind::Event));
+    assert!(entries[5].record.value.starts_with(br#"{"Event":"SparkListenerApplicationStart""#));
 }
 
 #[tokio::test]

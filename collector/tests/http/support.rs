@@ -17,7 +17,7 @@ use serde_json::Value;
 use service::http::{Limits, listen, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub enum Mode {
@@ -75,23 +75,23 @@ pub struct Server {
     pub events: Arc<Memory>,
     pub dead_letters: Arc<Memory>,
     pub registry: Registry,
-    stop: CancellationToken,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
+    _stop: DropGuard,
 }
 
 pub async fn start(options: Options) -> Server {
+    let events = Arc::<Memory>::default();
+    Server { events: events.clone(), ..start_on(events, options).await }
+}
+
+/// A server whose events go to this journal.
+pub async fn start_on(journal: Arc<dyn Publisher>, options: Options) -> Server {
     let (events, dead_letters, registry) = (Arc::<Memory>::default(), Arc::<Memory>::default(), Registry::new());
-    let collector = Collector::new(options, events.clone(), dead_letters.clone(), &registry).unwrap();
+    let collector = Collector::new(options, journal, dead_letters.clone(), &registry).unwrap();
     let router = service::openapi::assemble([collector::router(collector.clone())]);
     let listener = listen("127.0.0.1:0", "--listen").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     tokio::spawn(serve(listener, router, Limits::default(), stop.clone()));
-    Server { address, collector, events, dead_letters, registry, stop }
+    Server { address, collector, events, dead_letters, registry, _stop: stop.drop_guard() }
 }
 
 #[derive(Debug)]
