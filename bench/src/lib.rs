@@ -5,16 +5,6 @@
 //! `POST /collect`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod payload;
-mod random;
-mod run;
-mod stage;
-mod template;
-mod templates;
-#[cfg(test)]
-mod tests;
-mod workload;
+mod generator;
 
-pub use payload::{Message, Payload};
-pub use run::Run;
-pub use workload::{Payloads, Workload};
+pub use generator::{Message, Payload, Payloads, Run, Workload};

@@ -41,7 +41,7 @@ impl Database {
     /// Opens for writing; creates what is not there.
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<Self>> {
         std::fs::create_dir_all(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
-        let options = tuned(options);
+        let options = rocksdb_options(options);
         let db = DB::open(&options, dir).map_err(|e| locked(e, dir))?;
         match db.get(meta::FORMAT_KEY)? {
             None => db.put(meta::FORMAT_KEY, meta::FORMAT)?,
@@ -58,7 +58,7 @@ impl Database {
     /// view that lacks one is opened again.
     pub(crate) fn open_frozen(dir: &Path, options: &Options) -> Result<Arc<Self>> {
         const ATTEMPTS: usize = 20;
-        let options = tuned(options);
+        let options = rocksdb_options(options);
         for _ in 0..ATTEMPTS {
             // A compaction may remove a file between its listing and its opening.
             let Ok(db) = DB::open_for_read_only(&options, dir, false) else {
@@ -114,7 +114,8 @@ fn locked(error: rocksdb::Error, dir: &Path) -> Error {
     error.into()
 }
 
-fn tuned(chosen: &Options) -> rocksdb::Options {
+/// The options that every store is opened with, for measuring what RocksDB alone can do with them.
+pub fn rocksdb_options(chosen: &Options) -> rocksdb::Options {
     let mut table = BlockBasedOptions::default();
     // Spark events repeat each other: at 64 KiB a block takes 78 bytes an event, at 256 KiB 58, and a block is
     // still decompressed in a tenth of a millisecond.

@@ -14,7 +14,7 @@ mod table;
 mod writer;
 
 pub use check::{Checked, check};
-pub use database::Options;
+pub use database::{Options, rocksdb_options};
 pub use fold::fold;
 pub use fold::run::{Application, Arrival, Missing, Run, Spans, Summary};
 pub use reader::{Events, Reader, RunCursor, RunEntry, View};

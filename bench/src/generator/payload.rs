@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::template::decimal;
+use super::template::decimal;
 
 /// One message of a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Many runs at once, as a collector sees them.
 
-use crate::payload::{Message, Payload};
-use crate::random::Random;
-use crate::run::Run;
+use super::payload::{Message, Payload};
+use super::random::Random;
+use super::run::Run;
 
 /// What to make. All of it is the same for the same values.
 #[derive(Debug, Clone)]

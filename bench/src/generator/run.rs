@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::random::Random;
-use crate::stage::{Kind, Stage};
-use crate::template::{Number, Template, Values};
-use crate::templates::TEMPLATES;
+use super::random::Random;
+use super::stage::{Kind, Stage};
+use super::template::{Number, Template, Values};
+use super::templates::TEMPLATES;
 
 /// When the first run starts, in milliseconds of the Unix epoch.
 const FIRST_START: u64 = 1_795_268_210_000;

@@ -1,8 +1,8 @@
 //! The tasks of one stage on a few cores: a start and an end each, in the order in which they happen.
 
-use crate::random::Random;
-use crate::template::{Metric, Number, Values};
-use crate::templates::{Stage as Templates, TEMPLATES};
+use super::random::Random;
+use super::template::{Metric, Number, Values};
+use super::templates::{Stage as Templates, TEMPLATES};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -1,0 +1,77 @@
+//! `make bench`: what every stage can do, beside what the machine could.
+
+mod machine;
+mod parts;
+mod records;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use report::{Figure, Report};
+
+/// Measures every stage with realistic Spark events, each figure beside its limit
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Cli {
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Events to apply
+    #[arg(long, default_value_t = 2_000_000)]
+    events: u64,
+    /// Runs that send at the same time
+    #[arg(long, default_value_t = 300)]
+    runs: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long a part sends at a steady rate
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Where to put data, on the disk to be measured; removed at the end
+    #[arg(long, default_value = "target/bench")]
+    dir: PathBuf,
+    /// Where to write the figures as JSON
+    #[arg(long, default_value = "target/bench.json")]
+    json: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Journal to store
+    Apply,
+}
+
+impl Part {
+    fn run(self, context: &parts::Context) -> anyhow::Result<Vec<Figure>> {
+        match self {
+            Self::Apply => parts::apply::run(context),
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    std::fs::create_dir_all(&cli.dir).with_context(|| cli.dir.display().to_string())?;
+    let folder = tempfile::tempdir_in(&cli.dir)?;
+    let context = parts::Context {
+        dir: folder.path().to_owned(),
+        events: cli.events,
+        runs: cli.runs.max(1),
+        seed: cli.seed,
+        seconds: Duration::from_secs(cli.seconds),
+    };
+    let mut report = Report { machine: machine::Machine::look(), figures: Vec::new() };
+    for part in Part::value_variants().iter().filter(|part| cli.only.is_empty() || cli.only.contains(part)) {
+        eprintln!("measuring {part:?}");
+        report.figures.extend(part.run(&context)?);
+    }
+    let machine = &report.machine;
+    println!("{} cores, {}, load {:.1} before", machine.cores, machine.processor, machine.load);
+    print!("{}", report.table());
+    std::fs::write(&cli.json, serde_json::to_vec_pretty(&report)?).with_context(|| cli.json.display().to_string())?;
+    println!("\nAlso in {}", cli.json.display());
+    Ok(())
+}
