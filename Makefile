@@ -64,9 +64,10 @@ lint: ## check format, clippy and shell scripts
 	@scripts/cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "lint: no shellcheck, shell scripts are not checked" >&2; fi
 
-bench: ## measure, each figure beside its limit
+bench: ## measure every stage, each figure beside its limit; ARGS=--help tells more
 	@scripts/setup build
-	@scripts/cargo bench --locked --workspace --benches
+	@$(CARGO_BUILD) --bin bench
+	@exec "$(CARGO_TARGET_DIR)/release/bench" $(ARGS)
 
 install: build $(JAR) ## install into PREFIX (/usr/local), below DESTDIR if given
 	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/emberlog"
