@@ -29,9 +29,11 @@ impl SegmentFile {
         let file = storage.open(&name).map_err(|e| unreadable(base, &e))?;
         let mut bytes = [0; SegmentHeader::LEN];
         let filled = file.read_at(&mut bytes, 0).map_err(|e| unreadable(base, &e))?;
-        let header = SegmentHeader::parse(&bytes[..filled]).map_err(|why| Error::Damaged(format!("{name}: {why}")))?;
+        let header =
+            SegmentHeader::parse(&bytes[..filled]).map_err(|why| Error::Damaged(format!("{name} at byte 0: {why}")))?;
         if header.base != base {
-            return Err(Error::Damaged(format!("{name}: its header says that it begins at offset {}", header.base)));
+            let why = format!("its header says that it begins at offset {}", header.base);
+            return Err(Error::Damaged(format!("{name} at byte 16: {why}")));
         }
         Ok(Self { header, file })
     }

@@ -91,9 +91,8 @@ impl Subscriber {
         if self.end_for(offset)? == offset {
             return Ok(false);
         }
-        let result = self.go_to(offset).and_then(|(at, header)| self.unpack(at, &header, offset));
+        let result = self.go_to(offset).and_then(|header| self.unpack(&header, offset));
         if result.is_err() {
-            self.place = None;
             // A segment that retention deleted meanwhile is no damage.
             self.source.refresh()?;
             self.end_for(offset)?;
@@ -101,28 +100,25 @@ impl Subscriber {
         result.map(|()| true)
     }
 
-    /// Finds the frame that holds `offset`, which is durable. The place is then behind it.
-    fn go_to(&mut self, offset: u64) -> Result<(u64, FrameHeader), Error> {
+    /// Goes to the frame that holds `offset`, which is durable. After an error the place stays before what is wrong,
+    /// so that it is never passed over.
+    fn go_to(&mut self, offset: u64) -> Result<FrameHeader, Error> {
         loop {
             let base = self.source.view(offset, |view| view.segment_of(offset))?.unwrap_or(offset);
             let place = match &mut self.place {
                 Some(place) => place,
-                none => none.insert(Place {
-                    segment: SegmentFile::open(&*self.storage, base)?,
-                    at: SegmentHeader::LEN as u64,
-                    offset: base,
-                }),
+                none => none.insert(Place::begin(&*self.storage, base)?),
             };
             match place.segment.header_at(place.at)? {
                 Found::Frame(header) if header.base == place.offset => {
-                    let at = place.at;
-                    place.at += header.frame_len();
-                    place.offset = header.end();
                     if header.end() > offset {
-                        return Ok((at, header));
+                        return Ok(header);
                     }
+                    place.pass(&header);
                 }
-                Found::End if base == place.offset && base != place.segment.header.base => self.place = None,
+                Found::End if base == place.offset && base != place.segment.header.base => {
+                    *place = Place::begin(&*self.storage, base)?;
+                }
                 _ => {
                     let why = format!("no frame of offset {}, which was durable", place.offset);
                     return Err(place.segment.damaged(place.at, &why));
@@ -131,15 +127,28 @@ impl Subscriber {
         }
     }
 
-    fn unpack(&mut self, at: u64, header: &FrameHeader, offset: u64) -> Result<(), Error> {
-        let Some(place) = &self.place else { return Ok(()) };
-        let packed = place.segment.packed_at(at, header)?;
-        let packed = packed.ok_or_else(|| place.segment.damaged(at, "the checksum of the frame's records is wrong"))?;
+    fn unpack(&mut self, header: &FrameHeader, offset: u64) -> Result<(), Error> {
+        let Some(place) = &mut self.place else { return Ok(()) };
+        let (segment, at) = (&place.segment, place.at);
+        let packed = segment.packed_at(at, header)?;
+        let packed = packed.ok_or_else(|| segment.damaged(at, "the checksum of the frame's records is wrong"))?;
         let records = self.unpacker.unpack(&packed, header.unpacked_len as usize, header.count as usize);
-        let mut records = records.map_err(|e| place.segment.damaged(at, &e.to_string()))?;
+        let mut records = records.map_err(|e| segment.damaged(at, &e.to_string()))?;
         records.drain(..(offset - header.base) as usize);
         self.unpacked = records.into_iter();
+        place.pass(header);
         Ok(())
+    }
+}
+
+impl Place {
+    fn begin(storage: &dyn Storage, base: u64) -> Result<Self, Error> {
+        Ok(Self { segment: SegmentFile::open(storage, base)?, at: SegmentHeader::LEN as u64, offset: base })
+    }
+
+    fn pass(&mut self, frame: &FrameHeader) {
+        self.at += frame.frame_len();
+        self.offset = frame.end();
     }
 }
 
@@ -171,10 +180,13 @@ impl crate::Subscriber for Subscriber {
         };
         loop {
             let batch = self.collect(offset)?;
-            if !batch.is_empty() || Instant::now() >= deadline {
+            if !batch.is_empty() {
                 return Ok(batch);
             }
             self.source.wait(offset, deadline)?;
+            if Instant::now() >= deadline {
+                return self.collect(offset);
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Writer {
 impl Writer {
     /// Ends when the queue is closed and empty, or with the first fatal error.
     pub fn run(mut self) {
-        let stopped = FailWhenDropped { queue: self.queue.clone(), log: self.log.clone() };
+        let _guard = FailOnPanic { queue: self.queue.clone(), log: self.log.clone() };
         while let Some(publications) = self.queue.take(FRAME_BYTES) {
             if let Err(Error::Fatal(why)) = self.write(publications) {
                 self.log.fail(&why);
@@ -51,7 +51,6 @@ impl Writer {
                 break;
             }
         }
-        std::mem::forget(stopped);
     }
 
     /// Writes publications in as few frames as hold them, and answers each when its last record is durable. After an
@@ -181,20 +180,23 @@ fn frame_of(records: &[Record]) -> usize {
 
 fn again(e: &Error) -> Error {
     match e {
+        Error::Unavailable(why) => Error::Unavailable(why.clone()),
         Error::Fatal(why) => Error::Fatal(why.clone()),
-        other => Error::Unavailable(other.to_string()),
+        other => Error::Fatal(other.to_string()),
     }
 }
 
-/// A writer that panicked has failed: nobody may wait for it.
-struct FailWhenDropped {
+/// Nobody may wait for a writer that panicked.
+struct FailOnPanic {
     queue: Arc<Queue>,
     log: Arc<Log>,
 }
 
-impl Drop for FailWhenDropped {
+impl Drop for FailOnPanic {
     fn drop(&mut self) {
-        self.log.fail("the writer has stopped");
-        self.queue.fail("the writer has stopped");
+        if std::thread::panicking() {
+            self.log.fail("the writer has panicked");
+            self.queue.fail("the writer has panicked");
+        }
     }
 }
