@@ -1,12 +1,14 @@
 //! The durable order of all that was accepted: what a publisher acknowledged, every subscriber reads,
 //! once per offset and in the order of its partition. It knows records, not what is in them.
 //!
-//! An **offset** is a record's place in a partition, dense from 0.
+//! An **offset** is a record's place in a partition. Offsets ascend; the embedded journal's are dense from 0, Kafka's may
+//! have gaps.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod kafka;
 pub mod local;
 pub mod partition;
 
@@ -45,7 +47,7 @@ impl Record {
     }
 }
 
-/// A record with its place, as a subscriber hands it out.
+/// A record with its place, as a subscriber hands it out. Offsets ascend within a partition, not always by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub partition: u32,
@@ -68,7 +70,7 @@ pub struct Extent {
     pub end: u64,
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// Nothing was, or may have been, written; to be tried again later.
     #[error("the journal is not available: {0}")]
@@ -85,6 +87,18 @@ pub enum Error {
     InUse(PathBuf),
     #[error("the journal is damaged: {0}")]
     Damaged(String),
+    /// What a subscriber has read is no longer what the journal holds there.
+    #[error(
+        "partition {partition}: the record at offset {offset} is not the one that was read: the journal was cut back, or \
+         made anew"
+    )]
+    Rewritten { partition: u32, offset: u64 },
+    /// The runs are spread over the partitions by their count, which is fixed for a journal's life.
+    #[error("the journal has {found} partitions, not {expected} as before")]
+    Repartitioned { found: u32, expected: u32 },
+    /// Somebody has to change a setting; the text says which.
+    #[error("{0}")]
+    Configuration(String),
     /// The journal must not be written to again by this process.
     #[error("the journal has failed: {0}")]
     Fatal(String),
@@ -101,7 +115,8 @@ pub type Publication<'a> = Pin<Box<dyn Future<Output = Result<Vec<Position>, Err
 /// The writing end. Shared by all requests.
 pub trait Publisher: Debug + Send + Sync + 'static {
     /// Resolves when every record is durable; records of one call and partition keep their order.
-    /// One position per partition written to, that of the call's last record there.
+    /// One position per partition written to, that of the call's last record there. Kafka does not tell it of a record
+    /// that a retry found to be there already; then it is missing.
     /// Dropping the future does not take back what was begun.
     fn publish(&self, records: Vec<Record>) -> Publication<'_>;
 }
@@ -116,5 +131,6 @@ pub trait Subscriber: Debug + Send {
 
     /// The next records, in order within each partition; empty when none came within `max_wait`.
     /// A batch is bounded in count and bytes, but holds at least one record if there is any.
+    /// An error that is not retryable comes again until a seek; after it every partition has to be sought anew.
     fn next(&mut self, max_wait: Duration) -> Result<Vec<Entry>, Error>;
 }

@@ -1,0 +1,72 @@
+//! A Kafka topic as a journal. Publishing is idempotent and acknowledged by all in-sync replicas; reading follows all
+//! partitions without a group, and tells when the topic is no longer the one that was read.
+
+mod audit;
+mod block_on;
+mod budget;
+mod context;
+mod inbox;
+mod metrics;
+mod offsets;
+mod producer;
+mod properties;
+mod publisher;
+mod reader;
+mod subscriber;
+mod ticket;
+pub mod topics;
+
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+pub use metrics::{PublisherMetrics, SubscriberMetrics};
+pub use properties::Properties;
+pub use publisher::{Options as PublisherOptions, Publisher};
+pub use subscriber::{Committer, Options as SubscriberOptions, Subscriber};
+
+use crate::Error;
+
+/// The name of the one header of a record.
+pub const HEADER: &str = "emberlog";
+
+/// How long one question to the brokers may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One topic of one cluster.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `HOST:PORT`, comma separated.
+    pub brokers: String,
+    pub topic: String,
+    /// librdkafka's own, from the user.
+    pub properties: Properties,
+}
+
+/// An error that may pass: the brokers cannot be reached, or cannot answer now.
+fn unavailable(doing: &str, error: &KafkaError) -> Error {
+    let hint = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => " (the user has no right on the topic)",
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+            " (wrong user or password?)"
+        }
+        _ => "",
+    };
+    Error::Unavailable(format!("{doing}: {error}{hint}"))
+}
+
+/// An error that stays until somebody changes the configuration.
+fn refused(error: &KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, why, key, value) => {
+            let value = if properties::is_secret(key) { "***" } else { value };
+            Error::Configuration(format!("Kafka property {key}={value}: {why}"))
+        }
+        error => Error::Configuration(format!("Kafka client: {error}")),
+    }
+}
+
+/// Kafka counts partitions in `i32`.
+fn native(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
