@@ -72,11 +72,16 @@ async fn answer(collector: &Arc<Collector>, request: Request) -> Response {
 impl Collector {
     /// Logs a refusal and keeps a sample, both only now and then: floods must fill neither.
     fn explain(self: &Arc<Self>, error: &Error, body: &Bytes, origin: &Origin) {
-        let Some(count) = self.samples.offer(letters::sample_hash(error, body), Instant::now()) else { return };
+        let is_sample = error.is_worth_a_sample();
+        let (seen, hash) = match is_sample {
+            true => (&self.samples, letters::sample_hash(error, body)),
+            false => (&self.troubles, letters::sample_hash(error, &Bytes::new())),
+        };
+        let Some(count) = seen.offer(hash, Instant::now()) else { return };
         let cause = std::error::Error::source(error).map(ToString::to_string);
         let (status, source) = (error.status().as_u16(), origin.source);
         tracing::warn!(status, reason = error.reason(), ?source, count, cause, "{error}");
-        if !error.is_worth_a_sample() {
+        if !is_sample {
             return;
         }
         let record = letters::record(letters::of_refused(error, body, count, origin));

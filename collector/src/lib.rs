@@ -41,7 +41,9 @@ pub struct Collector {
     budget: Arc<Budget>,
     /// Large payloads are decoded by at most as many threads as there are processors.
     decoders: Arc<Semaphore>,
+    /// Of refused bodies. Clients choose these, so that they must not use up what our own troubles are reported by.
     samples: Samples,
+    troubles: Samples,
     shutting_down: AtomicBool,
 }
 
@@ -58,6 +60,7 @@ impl Collector {
             budget: Budget::new(options.budget_bytes, metrics.in_flight_bytes.clone()),
             decoders: Arc::new(Semaphore::new(processors)),
             samples: Samples::default(),
+            troubles: Samples::default(),
             shutting_down: AtomicBool::new(false),
             options,
             events,

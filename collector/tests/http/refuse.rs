@@ -73,6 +73,8 @@ async fn too_large_bodies_get_a_413_with_the_limit() {
         b"POST /collect HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     chunked.extend([b"186a1\r\n", &vec![b' '; 100_001][..], b"\r\n0\r\n\r\n"].concat());
     assert_eq!(server.raw(&chunked).await.message(), on_wire);
+    let plain = start(Options { decompressed_bytes: 1_000_000, ..Options::default() }).await;
+    assert_eq!(plain.post(&vec![b' '; 1_000_001]).await.status, 413);
     let bombs = [gzip(&vec![b' '; 10_000_000]), gzip(&vec![b' '; 600_000]).repeat(2)];
     for bomb in bombs {
         let answer = server.post(&bomb).await;
@@ -147,6 +149,16 @@ async fn over_budget_is_a_503_at_once_and_what_is_held_counts() {
     *server.events.mode.lock().unwrap() = Mode::Takes;
     still_works(&server).await;
     assert_eq!(server.post(&held).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_body_decodes_to_is_charged_before_it_is_decoded() {
+    let server = start(Options { budget_bytes: 300_000, ..Options::default() }).await;
+    let padded = |bytes: usize| [vec![b' '; bytes], payload(&events(1))].concat();
+    assert_eq!(server.post(&padded(140_000)).await.status, 200);
+    assert_eq!(server.post(&padded(160_000)).await.status, 503);
+    assert_eq!(server.post(&gzip(&padded(160_000))).await.status, 503);
+    still_works(&server).await;
 }
 
 #[tokio::test]
