@@ -51,4 +51,17 @@ mod tests {
             assert_eq!(murmur2(text.as_bytes()), hash.cast_unsigned(), "{text}");
         }
     }
+
+    /// Frozen with the record format (docs/record-format.md).
+    #[test]
+    fn the_partition_of_a_run_matches_the_published_vector() {
+        let key = br#"["spark-pi","local-1795229682121"]"#;
+        assert_eq!((murmur2(key), of_key(key, 12), of_key(key, 1)), (751_908_689, 5, 0));
+    }
+
+    /// Java takes the sign bit away, and does not negate.
+    #[test]
+    fn a_negative_hash_has_a_partition_too() {
+        assert_eq!(of_key(b"21", 12), (-973_932_308_i32 & i32::MAX).cast_unsigned() % 12);
+    }
 }
