@@ -91,8 +91,6 @@ pub struct Count {
     pub sent: usize,
     pub acknowledged: usize,
     pub served: usize,
-    /// Served though never acknowledged: stored, and the answer did not arrive.
-    pub surplus: usize,
     /// Served with a text of which other copies were sent too.
     pub resent: usize,
 }
@@ -134,7 +132,6 @@ impl Ledger {
             count.sent += 1;
             count.acknowledged += usize::from(event.acknowledged.is_some());
             count.served += usize::from(event.served.is_some());
-            count.surplus += usize::from(event.served.is_some() && event.acknowledged.is_none());
             count.resent += usize::from(event.served.is_some() && event.copies.len() > 1);
         }
         count

@@ -4,7 +4,6 @@
 
 pub mod agent;
 pub mod client;
-pub mod in_process;
 pub mod ledger;
 pub mod payload;
 pub mod random;

@@ -1,4 +1,5 @@
 //! Kills at random moments under load: what was acknowledged is served once, in order, and nothing else.
+#![allow(clippy::unwrap_used)]
 
 use std::thread::sleep;
 use std::time::Duration;

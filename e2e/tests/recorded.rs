@@ -1,4 +1,5 @@
 //! What a real Spark sent, in every way in which it can come: each event once, in order.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 

@@ -1,5 +1,8 @@
 //! The judge itself: servers that break the promise in known ways are found out by the very agents and the ledger of
 //! the other tests, and the same composition without the fault is not.
+#![allow(clippy::unwrap_used)]
+
+mod in_process;
 
 use std::sync::Arc;
 use std::thread::sleep;
@@ -7,11 +10,11 @@ use std::time::Duration;
 
 use e2e::agent::Agents;
 use e2e::client::Client;
-use e2e::in_process::{AnswersTooEarly, InProcess, KnowsNoDuplicates, OrdersByArrival};
 use e2e::ledger::Fault;
 use e2e::random::Random;
 use e2e::server::data_dir;
 use e2e::wait;
+use in_process::{AnswersTooEarly, InProcess, KnowsNoDuplicates, OrdersByArrival};
 use journal::Publisher;
 
 type Wrap = fn(Arc<dyn Publisher>, u64) -> Arc<dyn Publisher>;
