@@ -9,18 +9,28 @@ use std::sync::{Arc, LazyLock};
 
 use journal::contract::{Backend, CASES};
 use journal::kafka::topics::{self, Created, Layout};
-use journal::kafka::{PublisherOptions, Settings};
+use journal::kafka::{PublisherOptions, Settings, SubscriberOptions};
 use journal::{Error, Position, Publisher, Subscriber, partition};
 use kafka_broker::{Cluster, RawRecord};
 use support::*;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(1));
 
-fn brokers() -> String {
-    std::env::var(kafka_broker::EXTERNAL).unwrap_or_else(|_| CLUSTER.bootstrap())
+fn external() -> Option<String> {
+    std::env::var(kafka_broker::EXTERNAL).ok()
 }
 
-fn options() -> PublisherOptions {
+fn brokers() -> String {
+    external().unwrap_or_else(|| CLUSTER.bootstrap())
+}
+
+/// For tests that administer the broker, which a user's own is spared.
+fn own() -> Option<&'static Cluster> {
+    external().is_none().then(|| &*CLUSTER)
+}
+
+/// Examines the topic often.
+fn watchful_publisher() -> PublisherOptions {
     PublisherOptions { check_interval: SECOND, ..PublisherOptions::default() }
 }
 
@@ -29,7 +39,7 @@ struct Topic(Settings);
 impl Backend for Topic {
     fn open(&mut self) -> (Arc<dyn Publisher>, Box<dyn Subscriber>) {
         let publisher = publisher(&self.0, &PublisherOptions::default()).0;
-        let subscriber = subscriber(&self.0, &journal::kafka::SubscriberOptions::default()).0;
+        let subscriber = subscriber(&self.0, &SubscriberOptions::default()).0;
         (Arc::new(publisher), Box::new(subscriber))
     }
 
@@ -40,15 +50,307 @@ impl Backend for Topic {
 
 #[test]
 fn a_topic_holds_the_contract_of_journals() {
-    let only = std::env::var("CASE").unwrap_or_default();
     let mut failed = Vec::new();
-    for (name, case) in CASES.iter().filter(|(name, _)| name.contains(&only)) {
+    for (name, case) in CASES {
         let mut backend = Topic(topic(&brokers(), 3, 1));
-        let began = std::time::Instant::now();
         if catch_unwind(AssertUnwindSafe(|| case(&mut backend))).is_err() {
             failed.push(name);
         }
-        println!("{name}: {:?}", began.elapsed());
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn keys_go_where_the_java_client_puts_them() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 7, 1);
+    let keys: Vec<String> = (0..200).map(|n| format!("[\"job {n}\",\"run {}\"]", n * 31)).collect();
+    let lines: String = keys.iter().map(|key| format!("{key}\tx\n")).collect();
+    cluster.produce_by_java(&settings.topic, &lines);
+    let (mut subscriber, _) = subscriber(&settings, &trusting());
+    from_start(&mut subscriber);
+    let entries = read(&mut subscriber, keys.len());
+    assert_eq!(entries.len(), keys.len());
+    for entry in entries {
+        assert_eq!(entry.partition, partition::of_key(&entry.record.key, 7), "{:?}", entry.record.key);
+    }
+}
+
+#[test]
+fn records_of_any_other_producer_are_read_as_they_are() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let header = |name: &[u8], value: Option<&[u8]>| (name.to_vec(), value.map(<[u8]>::to_vec));
+    let foreign = [
+        RawRecord::default(),
+        RawRecord { key: Some(vec![0xff, 0]), value: Some(vec![]), headers: vec![] },
+        RawRecord { headers: vec![header(b"other", Some(b"x"))], ..RawRecord::default() },
+        RawRecord { headers: vec![header(b"emberlog", None)], ..RawRecord::default() },
+        // The name of a header is text by Kafka's protocol, but nobody checks it.
+        RawRecord { headers: vec![header(b"\xff\xfe", Some(b"x"))], ..RawRecord::default() },
+        RawRecord {
+            key: Some(b"run".to_vec()),
+            value: Some(b"{}".to_vec()),
+            headers: vec![header(b"emberlog", Some(b"1")), header(b"emberlog", Some(b"2")), header(b"z", None)],
+        },
+    ];
+    cluster.produce_raw(&settings.topic, 0, &foreign);
+    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+    publish(&publisher, numbered("run", 0..1)).unwrap();
+    let (mut subscriber, _) = subscriber(&settings, &trusting());
+    from_start(&mut subscriber);
+    let entries = read(&mut subscriber, 7);
+    let parts = |at: usize| {
+        let record = &entries[at].record;
+        (&record.key[..], &record.header[..], &record.value[..])
+    };
+    let nothing: (&[u8], &[u8], &[u8]) = (b"", b"", b"");
+    assert_eq!([parts(0), parts(2), parts(3), parts(4)], [nothing; 4]);
+    assert_eq!(parts(1), (&[0xff, 0][..], &b""[..], &b""[..]));
+    assert_eq!(parts(5), (&b"run"[..], &b"2"[..], &b"{}"[..]));
+    assert_eq!(parts(6), (&b"run"[..], &b"1 header"[..], &b"0"[..]));
+    assert_eq!(entries.iter().map(|it| it.offset).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn init_creates_a_topic_that_the_check_likes_and_leaves_one_that_exists() {
+    let settings = settings(&brokers(), &fresh_name());
+    let missing = topics::check(&settings).unwrap_err();
+    assert!(missing.is_retryable() && missing.to_string().contains("emberlog init"), "{missing}");
+
+    if own().is_some() {
+        let refused = topics::create(&settings, &Layout::default()).unwrap_err();
+        assert!(!refused.is_retryable() && refused.to_string().contains("--replication-factor 1"), "{refused}");
+    }
+    let layout = Layout { partitions: 5, replication_factor: 1, retention: None };
+    assert_eq!(topics::create(&settings, &layout).unwrap(), Created::New);
+    let found = patiently(|| topics::check(&settings));
+    assert_eq!((found.partitions, found.replication_factor, found.max_message_bytes), (5, 1, 16_000_000));
+    let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+    assert!(warning.contains("1 of 1 replicas"), "{warning}");
+
+    let layout = Layout { partitions: 6, ..layout };
+    assert_eq!(topics::create(&settings, &layout).unwrap(), Created::Existed);
+    assert_eq!(topics::check(&settings).unwrap().partitions, 5);
+}
+
+#[test]
+fn a_topic_that_breaks_the_promise_is_refused_with_the_command_that_mends_it() {
+    let Some(cluster) = own() else { return };
+    for (key, value, mended) in [
+        ("cleanup.policy", "compact", "delete"),
+        ("cleanup.policy", "compact,delete", "delete"),
+        ("message.timestamp.type", "CreateTime", "LogAppendTime"),
+        ("unclean.leader.election.enable", "true", "false"),
+        ("min.insync.replicas", "2", "1"),
+    ] {
+        let settings = settings(&brokers(), &fresh_name());
+        let with =
+            if key == "message.timestamp.type" { vec![] } else { vec![("message.timestamp.type", "LogAppendTime")] };
+        cluster.create_topic(&settings.topic, 1, &[&with[..], &[(key, value)]].concat());
+        let refusals = [
+            topics::check(&settings).unwrap_err(),
+            open_publisher(&settings).unwrap_err(),
+            open_subscriber(&settings).unwrap_err(),
+        ];
+        for error in refusals {
+            let text = error.to_string();
+            let advice = format!("--entity-name {} --add-config {key}={mended}", settings.topic);
+            assert!(!error.is_retryable() && text.contains(value) && text.contains(&advice), "{text}");
+        }
+        cluster.alter_topic(&settings.topic, key, mended);
+        patiently_refused(|| topics::check(&settings));
+    }
+}
+
+#[test]
+fn a_topic_with_smaller_limits_is_taken_with_a_warning_and_sets_the_limit_of_events() {
+    let Some(cluster) = own() else { return };
+    let settings = settings(&brokers(), &fresh_name());
+    let configs =
+        [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "1000000"), ("retention.ms", "86400000")];
+    cluster.create_topic(&settings.topic, 1, &configs);
+    let warnings = patiently(|| topics::check(&settings)).warnings.join("\n");
+    assert!(warnings.contains("max.message.bytes=1000000") && warnings.contains("retention.ms=86400000"), "{warnings}");
+    let (publisher, metrics) = publisher(&settings, &watchful_publisher());
+    let noise = noise(1_100_000);
+    let refused = publish(&publisher, vec![record("run", noise.clone())]).unwrap_err();
+    let Error::RecordTooLarge { limit, .. } = refused else { panic!("{refused}") };
+    publish(&publisher, vec![record("run", noise[..limit - 11].to_vec())]).unwrap();
+    assert_eq!(metrics.records.get(), 1);
+    assert_eq!(metrics.in_flight_bytes.get(), 0);
+}
+
+#[test]
+fn a_limit_lowered_or_raised_while_running_is_followed() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+    let large = || vec![record("run", noise(900_000))];
+    publish(&publisher, large()).unwrap();
+    cluster.alter_topic(&settings.topic, "max.message.bytes", "100000");
+    let mut failures = Vec::new();
+    let limit = loop {
+        match publish(&publisher, large()) {
+            Err(Error::RecordTooLarge { limit, .. }) => break limit,
+            Err(error) => failures.push(error),
+            Ok(_) => {}
+        }
+        assert!(failures.len() < 100, "{failures:?}");
+        std::thread::sleep(SECOND / 10);
+    };
+    assert!(limit < 100_000);
+    publish(&publisher, numbered("run", 0..1)).unwrap();
+    assert!(failures.iter().all(Error::is_retryable), "{failures:?}");
+}
+
+#[test]
+fn compaction_switched_on_while_running_stops_both_ends_until_it_is_off() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let (publisher, _) = publisher(&settings, &watchful_publisher());
+    let (mut subscriber, _) = subscriber(&settings, &watchful());
+    from_start(&mut subscriber);
+    publish(&publisher, numbered("run", 0..3)).unwrap();
+    assert_eq!(read(&mut subscriber, 3).len(), 3);
+    cluster.alter_topic(&settings.topic, "cleanup.policy", "compact");
+    let (_, halted) = until_halt(&mut subscriber, 20 * SECOND);
+    assert!(matches!(&halted, Error::Configuration(why) if why.contains("cleanup.policy=compact")), "{halted}");
+    let refused = (0..100).find_map(|_| {
+        std::thread::sleep(SECOND / 10);
+        publish(&publisher, numbered("run", 3..4)).err()
+    });
+    assert!(refused.unwrap().to_string().contains("compact"));
+    cluster.alter_topic(&settings.topic, "cleanup.policy", "delete");
+    patiently(|| publish(&publisher, numbered("run", 4..5)));
+}
+
+#[test]
+fn records_deleted_below_the_offset_are_noticed() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+    let (mut subscriber, _) = subscriber(&settings, &watchful());
+    publish(&publisher, numbered("run", 0..100)).unwrap();
+    subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
+    assert_eq!(read(&mut subscriber, 90)[0].offset, 10);
+    cluster.delete_records(&settings.topic, 0, 50);
+    subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
+    let (entries, halted) = until_halt(&mut subscriber, 20 * SECOND);
+    assert!(entries.is_empty(), "{:?}", values(&entries));
+    let Error::OutOfRange { partition, wanted, start, end } = halted else { panic!("{halted}") };
+    assert_eq!((partition, wanted, start, end), (0, 10, 50, 100));
+    // The way out: it goes on where there is something.
+    subscriber.seek(Position { partition: 0, offset: 50 }).unwrap();
+    assert_eq!(read(&mut subscriber, 50)[0].offset, 50);
+}
+
+#[test]
+fn a_grown_topic_is_noticed() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 2, 1);
+    let (mut subscriber, _) = subscriber(&settings, &watchful());
+    from_start(&mut subscriber);
+    cluster.grow_topic(&settings.topic, 3);
+    let (_, halted) = until_halt(&mut subscriber, 20 * SECOND);
+    assert!(matches!(halted, Error::Repartitioned { found: 3, expected: 2 }), "{halted}");
+}
+
+#[test]
+fn nothing_of_a_topic_made_anew_is_handed_out_as_if_it_were_the_old_one() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 2, 1);
+    let (old, _) = publisher(&settings, &PublisherOptions::default());
+    // It never looks by itself.
+    let (mut subscriber, _) = subscriber(&settings, &trusting());
+    from_start(&mut subscriber);
+    publish(&old, numbered("run", 0..50)).unwrap();
+    assert_eq!(read(&mut subscriber, 50).len(), 50);
+    drop(old);
+    cluster.delete_topic(&settings.topic);
+    patiently_absent(&settings);
+    create(&settings, 2, 1);
+    let (new, _) = publisher(&settings, &PublisherOptions::default());
+    let other: Vec<_> = (0..200).map(|n| record("run", format!("other {n}"))).collect();
+    publish(&new, other).unwrap();
+    let (entries, halted) = until_halt(&mut subscriber, 60 * SECOND);
+    assert!(entries.is_empty(), "{:?}", values(&entries));
+    assert!(matches!(halted, Error::Rewritten { offset: 49, .. }), "{halted}");
+}
+
+#[test]
+fn records_that_expire_after_they_were_read_are_no_halt() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+    let (mut subscriber, metrics) = subscriber(&settings, &watchful());
+    publish(&publisher, numbered("run", 0..10)).unwrap();
+    from_start(&mut subscriber);
+    read(&mut subscriber, 10);
+    let examined = metrics.audits.get();
+    while metrics.audits.get() < examined + 3 {
+        assert!(subscriber.next(SECOND / 10).unwrap().is_empty());
+    }
+    // What was read is gone, and with it the way to compare: that is retention, and no halt.
+    cluster.delete_records(&settings.topic, 0, 10);
+    let examined = metrics.audits.get();
+    while metrics.audits.get() < examined + 3 {
+        assert!(subscriber.next(SECOND / 10).unwrap().is_empty());
+    }
+    publish(&publisher, numbered("run", 10..20)).unwrap();
+    assert_eq!(read(&mut subscriber, 10)[0].offset, 10);
+}
+
+#[test]
+fn committed_offsets_are_shown_to_lag_tools() {
+    let Some(cluster) = own() else { return };
+    let settings = topic(&brokers(), 1, 1);
+    let (mut subscriber, _) = subscriber(&settings, &trusting());
+    from_start(&mut subscriber);
+    subscriber.committer().commit(0, 7);
+    let shown = (0..30).find_map(|_| {
+        std::thread::sleep(SECOND / 2);
+        let args = ["--describe", "--group", "emberlog-materializer"];
+        let text = cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &args);
+        text.lines().find(|it| it.contains(&settings.topic)).map(str::to_owned)
+    });
+    let shown = shown.unwrap();
+    assert_eq!(shown.split_whitespace().nth(3), Some("7"), "{shown}");
+}
+
+fn open_publisher(settings: &Settings) -> Result<(), Error> {
+    let metrics = journal::kafka::PublisherMetrics::register(&prometheus::Registry::new(), "t").unwrap();
+    journal::kafka::Publisher::open(settings.clone(), &PublisherOptions::default(), metrics).map(drop)
+}
+
+fn open_subscriber(settings: &Settings) -> Result<(), Error> {
+    let metrics = journal::kafka::SubscriberMetrics::register(&prometheus::Registry::new(), "t").unwrap();
+    journal::kafka::Subscriber::open(settings.clone(), SubscriberOptions::default(), metrics).map(drop)
+}
+
+/// Until the brokers have the new configuration.
+fn patiently_refused<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
+    for _ in 0..100 {
+        if let Ok(it) = attempt() {
+            return it;
+        }
+        std::thread::sleep(SECOND / 10);
+    }
+    attempt().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn patiently_absent(settings: &Settings) {
+    while topics::check(settings).is_ok() {
+        std::thread::sleep(SECOND / 20);
+    }
+}
+
+/// Not to be compressed.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..len).map(|_| next()).collect()
 }

@@ -21,6 +21,23 @@ impl Cluster {
         text
     }
 
+    /// What Kafka's own Java client publishes: lines of `KEY<tab>VALUE`.
+    pub fn produce_by_java(&self, topic: &str, lines: &str) {
+        let mut input = NamedTempFile::new().unwrap();
+        input.write_all(lines.as_bytes()).unwrap();
+        let mut command = self.home.java("-Xmx128m");
+        command.args([
+            "org.apache.kafka.tools.ConsoleProducer",
+            "--bootstrap-server",
+            &self.bootstrap(),
+            "--topic",
+            topic,
+        ]);
+        command.args(["--reader-property", "parse.key=true"]).stdin(input.reopen().unwrap());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     pub fn create_topic(&self, topic: &str, partitions: u32, configs: &[(&str, &str)]) {
         let partitions = partitions.to_string();
         let factor = self.nodes().min(3).to_string();

@@ -1,0 +1,292 @@
+//! Publishing and reading while brokers are away, frozen, lose what they acknowledged, or hold damaged files.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use journal::kafka::{Publisher, PublisherOptions, Settings, Subscriber, SubscriberOptions};
+use journal::{Error, Publisher as _, Subscriber as _};
+use kafka_broker::Cluster;
+use support::*;
+
+/// One cluster at a time: each takes memory, and the times are of a machine that does little else.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pair(settings: &Settings, options: &SubscriberOptions) -> (Publisher, Subscriber) {
+    let publisher = publisher(settings, &PublisherOptions::default()).0;
+    let mut subscriber = subscriber(settings, options).0;
+    from_start(&mut subscriber);
+    (publisher, subscriber)
+}
+
+/// What an agent does: numbered records one after the other, each again until it is acknowledged.
+struct Agent {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Sent>,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    acknowledged: u32,
+    failures: u32,
+    longest: Duration,
+    longest_gap: Duration,
+}
+
+impl Agent {
+    fn start(publisher: Arc<Publisher>, key: &'static str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = runtime();
+            let mut sent = Sent::default();
+            let mut last = Instant::now();
+            while !stopped.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let result = runtime.block_on(publisher.publish(vec![record(key, sent.acknowledged.to_string())]));
+                sent.longest = sent.longest.max(began.elapsed());
+                match result {
+                    Ok(_) => {
+                        sent.acknowledged += 1;
+                        sent.longest_gap = sent.longest_gap.max(last.elapsed());
+                        last = Instant::now();
+                    }
+                    Err(error) => {
+                        assert!(error.is_retryable(), "{error}");
+                        sent.failures += 1;
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            sent
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Sent {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// All that was acknowledged, in order; what was not may be there once or more, and comes again before it goes on.
+fn assert_complete(subscriber: &mut Subscriber, sent: &Sent) {
+    let mut next = 0;
+    let mut copies = 0;
+    let deadline = Instant::now() + 60 * SECOND;
+    while next < sent.acknowledged {
+        assert!(Instant::now() < deadline, "{next} of {sent:?} came");
+        let entries = subscriber.next(SECOND / 10).unwrap();
+        for entry in entries.into_iter().filter(|it| it.record.key == "run") {
+            let number: u32 = String::from_utf8_lossy(&entry.record.value).parse().unwrap();
+            assert!(number <= next, "{number} came, {next} is missing: {sent:?}");
+            copies += u32::from(number < next);
+            next = next.max(number + 1);
+        }
+    }
+    assert!(copies <= sent.failures, "{copies} copies of {sent:?}");
+}
+
+#[test]
+fn while_the_broker_is_stopped_publishing_fails_in_time_and_both_ends_go_on_when_it_is_back() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(1);
+    let settings = topic(&cluster.bootstrap(), 3, 1);
+    let (publisher, mut subscriber) = pair(&settings, &watchful());
+    let publisher = Arc::new(publisher);
+    let agent = Agent::start(publisher.clone(), "run");
+    for graceful in [true, false] {
+        std::thread::sleep(SECOND);
+        if graceful {
+            cluster.stop(1)
+        } else {
+            cluster.kill(1)
+        }
+        std::thread::sleep(8 * SECOND);
+        let unknown = subscriber.extents().unwrap_err();
+        assert!(unknown.is_retryable(), "{unknown}");
+        cluster.restart(1);
+        let back = Instant::now();
+        patiently(|| publish(&publisher, numbered("other", 0..1)));
+        assert!(back.elapsed() < 5 * SECOND, "publishing goes on after {:?}", back.elapsed());
+    }
+    let sent = agent.stop();
+    assert!(sent.failures >= 2 && sent.longest < 5 * SECOND, "{sent:?}");
+    assert_complete(&mut subscriber, &sent);
+}
+
+#[test]
+fn while_the_broker_is_frozen_publishing_fails_in_time_and_both_ends_go_on_when_it_thaws() {
+    let _alone = alone();
+    let cluster = Cluster::start(1);
+    let settings = topic(&cluster.bootstrap(), 3, 1);
+    let options = PublisherOptions { max_bytes_in_flight: 1_000_000, ..PublisherOptions::default() };
+    let (publisher, metrics) = publisher(&settings, &options);
+    let mut subscriber = subscriber(&settings, &watchful()).0;
+    from_start(&mut subscriber);
+    let publisher = Arc::new(publisher);
+    let agent = Agent::start(publisher.clone(), "run");
+    std::thread::sleep(SECOND);
+    cluster.freeze(1);
+    let frozen = Instant::now();
+
+    // The budget is held until the report, whoever has stopped waiting; over it the answer comes at once.
+    let runtime = runtime();
+    let large = vec![record("large", vec![b' '; 990_000])];
+    let abandoned = runtime.block_on(async { tokio::time::timeout(SECOND, publisher.publish(large)).await });
+    assert!(abandoned.is_err());
+    let asked = Instant::now();
+    let refused = runtime.block_on(publisher.publish(vec![record("large", vec![b' '; 500_000])]));
+    assert!(matches!(refused, Err(Error::Overloaded)), "{refused:?}");
+    assert!(asked.elapsed() < SECOND / 2);
+    assert!(metrics.in_flight_bytes.get() > 990_000 && metrics.refused_publications.get() > 0);
+    std::thread::sleep(Duration::from_secs(30).saturating_sub(frozen.elapsed()));
+    let held = metrics.in_flight_bytes.get();
+    assert!(held < 10_000, "{held} bytes are held though all were reported");
+
+    cluster.thaw(1);
+    let back = Instant::now();
+    patiently(|| publish(&publisher, vec![record("large", "x")]));
+    let publishing = back.elapsed();
+    let before = metrics.records.get();
+    std::thread::sleep(3 * SECOND);
+    let rate = metrics.records.get() - before;
+    let sent = agent.stop();
+    println!("goes on {publishing:?} after the thaw; {sent:?}; {rate} records in 3 s");
+    assert!(publishing < 5 * SECOND && rate > 30, "{publishing:?}, {rate} records in 3 s");
+    assert!(sent.failures >= 4 && sent.longest < 5 * SECOND, "{sent:?}");
+    assert_complete(&mut subscriber, &sent);
+}
+
+#[test]
+fn with_three_brokers_a_killed_a_frozen_and_a_moved_leader_cost_seconds_and_no_record() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(3);
+    let settings = topic(&cluster.bootstrap(), 1, 3);
+    let (publisher, mut subscriber) = pair(&settings, &watchful());
+    let agent = Agent::start(Arc::new(publisher), "run");
+    std::thread::sleep(SECOND);
+
+    let leader = cluster.leader(&settings.topic, 0).unwrap();
+    cluster.kill(leader);
+    std::thread::sleep(6 * SECOND);
+    cluster.restart(leader);
+
+    let leader = cluster.leader(&settings.topic, 0).unwrap();
+    cluster.freeze(leader);
+    std::thread::sleep(10 * SECOND);
+    cluster.thaw(leader);
+    cluster.await_ready();
+
+    for node in 1..=3 {
+        cluster.move_leader(&settings.topic, 0, node);
+    }
+    let sent = agent.stop();
+    println!("{sent:?}");
+    assert!(sent.longest < 5 * SECOND && sent.longest_gap < 12 * SECOND, "{sent:?}");
+    assert_complete(&mut subscriber, &sent);
+}
+
+#[test]
+fn a_log_that_was_cut_back_is_noticed_and_the_producer_is_made_anew() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(1);
+    let settings = topic(&cluster.bootstrap(), 1, 1);
+    let (publisher, metrics) = publisher(&settings, &PublisherOptions::default());
+    let mut subscriber = subscriber(&settings, &trusting()).0;
+    from_start(&mut subscriber);
+    for n in 0..20 {
+        publish(&publisher, numbered("run", n * 5..n * 5 + 5)).unwrap();
+    }
+    assert_eq!(read(&mut subscriber, 100).len(), 100);
+    cluster.kill(1);
+    cut_back(&cluster, &settings.topic);
+    cluster.restart(1);
+    let (entries, halted) = until_halt(&mut subscriber, 60 * SECOND);
+    assert!(entries.is_empty(), "{:?}", values(&entries));
+    let Error::OutOfRange { wanted: 100, end, .. } = halted else { panic!("{halted}") };
+    assert!(end < 100);
+
+    // The broker misses records that this producer was told are there: it must not go on as it was.
+    patiently(|| publish(&publisher, numbered("run", 100..105)));
+    assert_eq!(metrics.producer_rebuilds.get(), 1);
+    publish(&publisher, numbered("run", 105..110)).unwrap();
+    assert_eq!(metrics.in_flight_bytes.get(), 0);
+}
+
+#[test]
+fn a_log_that_was_cut_back_and_has_grown_beyond_is_noticed_before_anything_of_it_is_handed_out() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(1);
+    let settings = topic(&cluster.bootstrap(), 1, 1);
+    let (mut subscriber, before) = {
+        let (publisher, mut subscriber) = pair(&settings, &trusting());
+        for n in 0..20 {
+            publish(&publisher, numbered("run", n * 5..n * 5 + 5)).unwrap();
+        }
+        let before = read(&mut subscriber, 100).len();
+        (subscriber, before)
+    };
+    assert_eq!(before, 100);
+    cluster.kill(1);
+    cut_back(&cluster, &settings.topic);
+    cluster.restart(1);
+    let (other, _) = publisher(&settings, &PublisherOptions::default());
+    publish(&other, (0..300).map(|n| record("run", format!("other {n}"))).collect()).unwrap();
+    let (entries, halted) = until_halt(&mut subscriber, 60 * SECOND);
+    assert!(entries.is_empty(), "{:?}", values(&entries));
+    assert!(matches!(halted, Error::Rewritten { .. } | Error::OutOfRange { .. }), "{halted}");
+}
+
+#[test]
+fn a_damaged_record_stops_the_reading_and_is_not_skipped() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(1);
+    let settings = topic(&cluster.bootstrap(), 1, 1);
+    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+    for n in 0..20 {
+        publish(&publisher, numbered("run", n * 5..n * 5 + 5)).unwrap();
+    }
+    cluster.stop(1);
+    let log = log_file(&cluster, &settings.topic);
+    let middle = fs::metadata(&log).unwrap().len() / 2;
+    let file = OpenOptions::new().read(true).write(true).open(&log).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).unwrap();
+    file.write_all_at(&[!byte[0]], middle).unwrap();
+    cluster.restart(1);
+    let mut subscriber = subscriber(&settings, &trusting()).0;
+    from_start(&mut subscriber);
+    let (entries, halted) = until_halt(&mut subscriber, 60 * SECOND);
+    assert!(matches!(&halted, Error::Damaged(_)), "{halted}");
+    let count = u32::try_from(entries.len()).unwrap();
+    assert!(count > 0 && count < 60, "{count} records came");
+    assert_eq!(values(&entries), (0..count).map(|it| it.to_string()).collect::<Vec<_>>());
+}
+
+fn log_file(cluster: &Cluster, topic: &str) -> PathBuf {
+    cluster.partition_dir(1, topic, 0).join("00000000000000000000.log")
+}
+
+/// What a power cut does to a log that was never synced: half of it is gone, and what the broker noted beside it.
+fn cut_back(cluster: &Cluster, topic: &str) {
+    let log = log_file(cluster, topic);
+    let file = OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    for entry in log.parent().unwrap().read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "snapshot") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
