@@ -57,6 +57,13 @@ impl Applier {
         &self.progress
     }
 
+    /// Goes back to the journal's start, with all that is stored.
+    pub(crate) fn restart(&mut self) {
+        for applied in self.progress.values_mut() {
+            *applied = Applied { next_offset: 0, fingerprint: 0, ..*applied };
+        }
+    }
+
     /// Applies records in the order given, in one write batch. What cannot be applied is handed to `quarantine`,
     /// which must have it safe before it returns, since the batch moves the offset past it.
     ///

@@ -33,8 +33,8 @@ pub enum Error {
     #[error("the store was applied from {found} partitions, the journal has {expected}")]
     Partitions { found: usize, expected: usize },
     #[error(
-        "the journal begins at offset {start} of partition {partition}: {runs} runs of the store would vanish or lose events; \
-         rebuild from the store, or say --accept-loss"
+        "the journal (from offset {start} of partition {partition}) no longer holds all that the store was made from: {runs} runs \
+         would vanish or lose events; rebuild from the store, or say --accept-loss"
     )]
     WouldLose { partition: u32, start: u64, runs: u64 },
     #[error("the rebuild was begun from the {found}; finish it, or give it up with --restart")]

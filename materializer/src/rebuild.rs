@@ -85,7 +85,7 @@ pub fn make(
     if let (Source::Store, Some(served)) = (options.source, &served) {
         copy(served, &mut writer, stop, report)?;
     }
-    let writer = replay(writer, subscriber, stop, report)?;
+    let writer = replay(writer, subscriber, options.accept_loss, stop, report)?;
     writer.settle()?;
     writer.sync()?;
     drop(writer);
@@ -135,11 +135,18 @@ fn begin(generations: &Generations, options: &Options) -> Result<Next> {
 }
 
 fn refuse_loss(served: &Reader, subscriber: &mut dyn Subscriber) -> Result<()> {
-    for extent in subscriber.extents()?.into_iter().filter(|it| it.start > 0) {
+    let applied = served.view(|view| view.all_applied())?;
+    let progress = applied.into_iter().map(|(partition, it)| (u32::from(partition), it)).collect();
+    // Cut back, or another journal: it may lack anything that the store holds.
+    let lacks_the_end = match start(subscriber, &progress) {
+        Err(Error::Gap { .. } | Error::AnotherJournal { .. }) => true,
+        other => other.map(|()| false)?,
+    };
+    for extent in subscriber.extents()?.into_iter().filter(|it| lacks_the_end || it.start > 0) {
         let mut runs = 0;
         each_run(served, |run| {
-            let is_older = u32::from(run.number.partition) == extent.partition && run.first_offset < extent.start;
-            runs += u64::from(is_older);
+            let is_concerned = lacks_the_end || run.first_offset < extent.start;
+            runs += u64::from(u32::from(run.number.partition) == extent.partition && is_concerned);
         })?;
         if runs > 0 {
             return Err(Error::WouldLose { partition: extent.partition, start: extent.start, runs });
@@ -249,13 +256,21 @@ fn read_copied(text: &[u8]) -> Result<Copied> {
 fn replay(
     writer: Writer,
     subscriber: &mut dyn Subscriber,
+    accept_loss: bool,
     stop: &AtomicBool,
     report: &mut dyn FnMut(Progress),
 ) -> Result<Writer> {
     const WAIT: Duration = Duration::from_millis(50);
     let partitions: Vec<u32> = subscriber.extents()?.iter().map(|it| it.partition).collect();
     let mut applier = Applier::new(writer, partitions)?;
-    start(subscriber, applier.progress())?;
+    match start(subscriber, applier.progress()) {
+        // All that the journal still holds; what the copy has already is recognised.
+        Err(Error::Gap { .. } | Error::AnotherJournal { .. }) if accept_loss => {
+            applier.restart();
+            start(subscriber, applier.progress())?;
+        }
+        started => started?,
+    }
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);

@@ -285,6 +285,28 @@ fn another_journal_or_a_cut_one_halts_the_materializer_and_reads_go_on() {
 }
 
 #[test]
+fn a_store_whose_journal_was_cut_back_loses_nothing_by_a_rebuild_from_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = fill(dir.path(), &Memory::with(records(0, 300)));
+    let cut = Memory::with(records(0, 200));
+    let refused = make(dir.path(), &cut, Source::Journal).unwrap_err();
+    assert!(matches!(refused, Error::WouldLose { runs: 7, .. }), "{refused}");
+    let rebuild = |accept_loss| {
+        let options = rebuild::Options { accept_loss, restart: true, ..options(Source::Store) };
+        rebuild::make(dir.path(), &mut cut.clone(), &options, &AtomicBool::new(false), &mut |_| ())
+    };
+    let refused = rebuild(false).unwrap_err();
+    assert!(matches!(refused, Error::Gap { .. }), "{refused}");
+    let generation = rebuild(true).unwrap();
+    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    let after = check(&current(dir.path()));
+    assert_eq!((after.digest, after.applied[0].1.next_offset), (before.digest, 200));
+    // It goes on with what comes.
+    cut.append(records(300, 100));
+    assert!(fill(dir.path(), &cut).events > before.events);
+}
+
+#[test]
 fn what_the_journal_may_forget_is_only_what_was_synced() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Memory::with(records(0, 500));
