@@ -122,13 +122,20 @@ pub fn key(i: usize) -> EventKey {
     EventKey { order: 1_571_838_228_000 + i / 3, sequence: Sequence(i), identity: Identity(!(i as u64)) }
 }
 
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
     /// Whether a chunked body has its end.
     pub complete: bool,
+}
+
+/// Bodies are large: a failure shows their beginning.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let begin = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
+        write!(f, "{} {:?} {} bytes: {begin}", self.status, self.headers, self.body.len())
+    }
 }
 
 impl Answer {
