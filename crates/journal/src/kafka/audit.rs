@@ -10,7 +10,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::context::Context;
-use super::reader::entry;
+use super::record::entry;
 use super::{Settings, native, offsets, refused, topics, unavailable};
 use crate::{Error, Extent};
 

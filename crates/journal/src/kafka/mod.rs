@@ -5,16 +5,20 @@ mod audit;
 mod block_on;
 mod budget;
 mod context;
+mod health;
 mod inbox;
+mod intake;
 mod metrics;
 mod offsets;
 mod producer;
 mod properties;
 mod publisher;
 mod reader;
+mod record;
 mod subscriber;
 mod ticket;
 pub mod topics;
+mod track;
 
 use std::time::Duration;
 

@@ -44,6 +44,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("group.protocol", "all partitions are read without joining a group"),
     ("partition.assignment.strategy", "all partitions are read without joining a group"),
     ("isolation.level", "records of aborted transactions were never acknowledged and must not be read"),
+    ("fetch.wait.max.ms", "questions to the brokers wait behind it; 100 ms costs next to nothing"),
     ("check.crcs", "damaged records must be noticed"),
     ("log_level", "use RUST_LOG, for example RUST_LOG=librdkafka=debug"),
     ("test.mock.num.brokers", "it acknowledges events and forgets them"),

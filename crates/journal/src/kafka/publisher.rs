@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -97,7 +97,7 @@ impl Publisher {
         let lease = self.budget.take(bytes + records.len() * RECORD_OVERHEAD).inspect_err(|_| {
             self.metrics.refused_publications.inc();
         })?;
-        let timer = self.metrics.acknowledge_seconds.start_timer();
+        let began = Instant::now();
         let (ticket, outcome) = Ticket::new(records.len(), lease);
         let ticket = Arc::new(ticket);
         let count = records.len();
@@ -120,7 +120,7 @@ impl Publisher {
             }
             self.topic.explain(&error)
         })?;
-        timer.observe_duration();
+        self.metrics.acknowledge_seconds.observe(began.elapsed().as_secs_f64());
         self.metrics.records.inc_by(count as u64);
         self.metrics.raw_bytes.inc_by(bytes as u64);
         Ok(positions)

@@ -125,3 +125,11 @@ pub fn until_halt(subscriber: &mut Subscriber, patience: Duration) -> (Vec<Entry
 pub fn values(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(|it| String::from_utf8_lossy(&it.record.value).into_owned()).collect()
 }
+
+/// The budget of what was acknowledged comes back a moment after the answer.
+pub fn is_given_back(metrics: &PublisherMetrics) -> bool {
+    (0..100).any(|_| {
+        std::thread::sleep(SECOND / 100);
+        metrics.in_flight_bytes.get() == 0
+    })
+}
