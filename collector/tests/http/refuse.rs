@@ -98,6 +98,7 @@ async fn a_client_that_stops_half_way_ends_and_frees_its_memory() {
     let server = start(Options { body_idle: Duration::from_millis(300), ..Options::default() }).await;
     let head = "POST /collect HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n";
     let half = [head.as_bytes(), &[b' '; 2500]].concat();
+    let started = Instant::now();
     let (answer, ()) = tokio::join!(
         server.raw(&half),
         server.until("memory in use", |it| { it.metric("emberlog_collector_in_flight_bytes") == 2500.0 })
@@ -106,6 +107,7 @@ async fn a_client_that_stops_half_way_ends_and_frees_its_memory() {
         (answer.status, answer.message()),
         (408, "The body stopped before its end; the collector waited 0 s for more.")
     );
+    assert!(started.elapsed() < Duration::from_secs(10));
     still_works(&server).await;
     let mut gone = TcpStream::connect(server.address).await.unwrap();
     gone.write_all(&half).await.unwrap();
