@@ -121,19 +121,21 @@ impl Materializer {
 
     /// Repeats what failed for a reason that may pass, from the stored offset on.
     fn retrying(&mut self, stop: &AtomicBool, mut step: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let mut failed = false;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            match step(self) {
+            let again = if failed { start(self.subscriber.as_mut(), self.applier.progress()) } else { Ok(()) };
+            match again.and_then(|()| step(self)) {
                 Err(error) if error.is_retryable() => {
+                    failed = true;
                     self.metrics.retries.inc();
                     tracing::warn!(%error, "applying failed; it is tried again");
                     std::thread::sleep(self.options.retry);
                     if let Err(error) = self.applier.writer().resume() {
                         tracing::warn!(%error, "RocksDB cannot go on yet");
                     }
-                    start(self.subscriber.as_mut(), self.applier.progress())?;
                 }
                 result => return result,
             }
@@ -249,8 +251,7 @@ pub(crate) fn start(subscriber: &mut dyn Subscriber, progress: &BTreeMap<u32, Ap
         }
         if next > start {
             subscriber.seek(Position { partition, offset: next - 1 })?;
-            let read = read_one(subscriber, Position { partition, offset: next - 1 })?;
-            if read != Some(applied.fingerprint) {
+            if read_one(subscriber, Position { partition, offset: next - 1 })? != applied.fingerprint {
                 return Err(Error::AnotherJournal { partition, offset: next - 1 });
             }
         }
@@ -259,14 +260,17 @@ pub(crate) fn start(subscriber: &mut dyn Subscriber, progress: &BTreeMap<u32, Ap
     Ok(())
 }
 
-fn read_one(subscriber: &mut dyn Subscriber, at: Position) -> Result<Option<u64>> {
+fn read_one(subscriber: &mut dyn Subscriber, at: Position) -> Result<u64> {
     let deadline = Instant::now() + Duration::from_secs(5);
     while Instant::now() < deadline {
         let entries = subscriber.next(WAIT)?;
         let found = entries.iter().find(|it| it.partition == at.partition && it.offset == at.offset);
         if let Some(entry) = found {
-            return Ok(Some(entry.record.fingerprint()));
+            return Ok(entry.record.fingerprint());
         }
     }
-    Ok(None)
+    Err(Error::Journal(journal::Error::Unavailable(format!(
+        "the record at {}:{} did not come",
+        at.partition, at.offset
+    ))))
 }

@@ -75,5 +75,13 @@ mod tests {
         let other = br#"{"Event":"SparkListenerTaskStart","Stage ID":0,"Stage Attempt ID":0,"Task Info":{"Task ID":8,"Launch Time":5,"Finish Time":0,"Accumulables":[]}}"#;
         assert_eq!(Identity::of_occurrence(early), Identity::of_occurrence(late));
         assert_ne!(Identity::of_occurrence(early), Identity::of_occurrence(other));
+        let failed = |id: i64, trace: &str| {
+            let event = format!(
+                r#"{{"Event":"SparkListenerJobEnd","Job ID":{id},"Completion Time":5,"Job Result":{{"Result":"JobFailed","Exception":{{"Message":"{trace}"}}}}}}"#
+            );
+            Identity::of_occurrence(event.as_bytes())
+        };
+        assert_eq!(failed(1, "at a"), failed(1, "at a, at b"));
+        assert_ne!(failed(1, "at a"), failed(2, "at a"));
     }
 }

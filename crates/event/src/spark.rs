@@ -93,6 +93,8 @@ pub fn occurrence(event: &[u8]) -> Option<String> {
         id: i64,
         #[serde(rename = "Submission Time")]
         submitted: Option<i64>,
+        #[serde(rename = "Completion Time")]
+        completed: Option<i64>,
     }
     fn text<const N: usize>(name: &str, parts: [Option<i64>; N]) -> String {
         let mut text = name.to_owned();
@@ -122,6 +124,11 @@ pub fn occurrence(event: &[u8]) -> Option<String> {
         "SparkListenerJobStart" => {
             let job: Job = serde_json::from_slice(event).ok()?;
             Some(text(name, [Some(job.id), job.submitted]))
+        }
+        // Of a failed one, Spark goes on adding the callers' stack traces to its exception (seen with 3.5.9).
+        "SparkListenerJobEnd" => {
+            let job: Job = serde_json::from_slice(event).ok()?;
+            Some(text(name, [Some(job.id), job.completed]))
         }
         _ => None,
     }
