@@ -48,7 +48,10 @@ fn fifty_kills_lose_nothing_double_nothing_and_move_nothing() {
     let (count, before) = (agents.ledger.count(), check(data.path()));
     println!("{count:?}");
     assert_eq!((count.sent, count.acknowledged), (count.served, count.served));
-    assert_eq!((before["events"].as_u64(), before["runs"].as_u64()), (Some(count.served as u64), Some(count.runs as u64)));
+    assert_eq!(
+        (before["events"].as_u64(), before["runs"].as_u64()),
+        (Some(count.served as u64), Some(count.runs as u64))
+    );
     assert!(count.served > 10_000 && count.resent > 500, "too little happened: {count:?}");
 
     // A store that lived through all that is the one that the journal makes at one go.

@@ -52,9 +52,12 @@ fn without_a_fault_the_judge_is_content() {
 
 #[test]
 fn an_answer_before_the_write_loses_events() {
-    let faults = judged("early answers", Duration::from_secs(5), |publisher, _| Arc::new(AnswersTooEarly::new(publisher)));
-    assert!(!faults.is_empty());
-    assert!(faults.iter().all(|fault| matches!(fault, Fault::Lost(_))), "{:?}", &faults[..10.min(faults.len())]);
+    let faults =
+        judged("early answers", Duration::from_secs(5), |publisher, _| Arc::new(AnswersTooEarly::new(publisher)));
+    assert!(faults.iter().any(|fault| matches!(fault, Fault::Lost(_))), "{:?}", &faults[..10.min(faults.len())]);
+    // Of a lost one, a copy that came later may be stored.
+    let is_loss = |fault: &Fault| matches!(fault, Fault::Lost(_) | Fault::LaterCopy(_));
+    assert!(faults.iter().all(is_loss), "{:?}", &faults[..10.min(faults.len())]);
 }
 
 #[test]
@@ -68,6 +71,7 @@ fn without_a_look_up_events_are_doubled() {
 
 #[test]
 fn an_order_of_arrival_is_found_out() {
-    let faults = judged("order of arrival", Duration::from_secs(5), |publisher, _| Arc::new(OrdersByArrival(publisher)));
+    let faults =
+        judged("order of arrival", Duration::from_secs(5), |publisher, _| Arc::new(OrdersByArrival(publisher)));
     assert!(faults.iter().any(|fault| matches!(fault, Fault::OutOfOrder(_))), "{:?}", &faults[..10.min(faults.len())]);
 }
