@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -99,7 +99,11 @@ async fn run(
         let answer = router.clone().call(request);
         let state = state.clone();
         async move {
-            let response: Response<Body> = answer.await?;
+            let mut response: Response<Body> = answer.await?;
+            if state.is_unread() {
+                // Else the client takes the connection for one that it can use again, and its next request fails.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(response.map(|body| Answer { body, state }))
         }
     });
