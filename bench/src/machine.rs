@@ -22,7 +22,9 @@ impl Machine {
     pub fn look() -> Self {
         let line = |path: &str, name: &str| {
             let text = fs::read_to_string(path).unwrap_or_default();
-            let found = text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches([' ', '\t', ':']).to_owned()));
+            let found = text
+                .lines()
+                .find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches([' ', '\t', ':']).to_owned()));
             found.unwrap_or_default()
         };
         Self {
@@ -68,7 +70,8 @@ pub fn cpu_of(process: u32) -> anyhow::Result<Duration> {
 /// Resident memory of a process in bytes: now, and at its highest.
 pub fn memory_of(process: u32) -> anyhow::Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).context("the process is gone")?;
-    let of = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |rest| kilobytes(rest.trim()));
+    let of =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |rest| kilobytes(rest.trim()));
     Ok((of("VmRSS:"), of("VmHWM:")))
 }
 

@@ -1,11 +1,14 @@
 //! `make bench`: what every stage can do, beside what the machine could.
 
+mod client;
 mod machine;
 mod parts;
 mod records;
 mod report;
+mod server;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,6 +25,9 @@ struct Cli {
     /// Events to apply
     #[arg(long, default_value_t = 2_000_000)]
     events: u64,
+    /// Events to send over HTTP, in each part that does
+    #[arg(long, default_value_t = 300_000)]
+    requests: u64,
     /// Runs that send at the same time
     #[arg(long, default_value_t = 300)]
     runs: u64,
@@ -40,25 +46,50 @@ struct Cli {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// HTTP to journal
+    Collect,
     /// Journal to store
     Apply,
+    /// The whole server: from sent to visible, and reading
+    Serve,
+    /// 10,000 silent connections
+    Idle,
+    /// Making the store anew
+    Rebuild,
 }
 
 impl Part {
     fn run(self, context: &parts::Context) -> anyhow::Result<Vec<Figure>> {
         match self {
+            Self::Collect => parts::collect::run(context),
             Self::Apply => parts::apply::run(context),
+            Self::Serve => parts::serve::run(context),
+            Self::Idle => parts::idle::run(context),
+            Self::Rebuild => parts::rebuild::run(context),
         }
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    if let Some(role) = server::role() {
+        return server::be(role);
+    }
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
     std::fs::create_dir_all(&cli.dir).with_context(|| cli.dir.display().to_string())?;
     let folder = tempfile::tempdir_in(&cli.dir)?;
     let context = parts::Context {
         dir: folder.path().to_owned(),
         events: cli.events,
+        requests: cli.requests.max(1_000),
         runs: cli.runs.max(1),
         seed: cli.seed,
         seconds: Duration::from_secs(cli.seconds),

@@ -83,7 +83,8 @@ impl Report {
     pub fn table(&self) -> String {
         let head = ["figure", "value", "limit", "ratio", "goal", ""].map(str::to_owned);
         let rows: Vec<[String; 6]> = std::iter::once(head).chain(self.figures.iter().map(Figure::cells)).collect();
-        let widths: [usize; 6] = std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+        let widths: [usize; 6] =
+            std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
         let mut text = String::new();
         for row in rows {
             let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();

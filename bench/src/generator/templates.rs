@@ -70,7 +70,11 @@ impl Templates {
                 submitted: Template::new(include_str!("../../templates/scan_stage_submitted.json")),
                 task_ends: vec![
                     TaskEnd::new(770, &[], include_str!("../../templates/scan_task_end.json")),
-                    TaskEnd::new(155, &[DeserializeTime], include_str!("../../templates/scan_task_end_slow_start.json")),
+                    TaskEnd::new(
+                        155,
+                        &[DeserializeTime],
+                        include_str!("../../templates/scan_task_end_slow_start.json"),
+                    ),
                     TaskEnd::new(60, &[RunTime], include_str!("../../templates/scan_task_end_long.json")),
                     TaskEnd::new(
                         15,

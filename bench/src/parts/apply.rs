@@ -61,10 +61,7 @@ fn workload(context: &Context) -> Workload {
     }
 }
 
-fn measure(
-    workload: &Workload,
-    mut write: impl FnMut(Vec<Entry>) -> anyhow::Result<u64>,
-) -> anyhow::Result<Cost> {
+fn measure(workload: &Workload, mut write: impl FnMut(Vec<Entry>) -> anyhow::Result<u64>) -> anyhow::Result<Cost> {
     let (begin, before) = (Instant::now(), machine::process_cpu());
     let mut bytes = 0;
     let mut events = 0;
@@ -121,7 +118,8 @@ fn bare(context: &Context, workload: &Workload) -> anyhow::Result<Cost> {
                 Some(run) => *run,
                 None => *runs.entry(entry.record.key.clone()).or_insert(next),
             };
-            let place = Header::parse(&entry.record.header)?.event_key().ok_or_else(|| anyhow!("an event without place"))?;
+            let place =
+                Header::parse(&entry.record.header)?.event_key().ok_or_else(|| anyhow!("an event without place"))?;
             let mut key = [0; 35];
             key[0] = b'e';
             key[3..11].copy_from_slice(&run.to_be_bytes());
