@@ -73,7 +73,7 @@ impl Materializer {
         options: Options,
     ) -> Result<Self> {
         let generations = Generations::open(dir)?;
-        let held = generations.hold()?;
+        let held = hold(&generations)?;
         let generation = generations.current_or_first()?;
         let writer = Writer::open(&generations.path(generation), &options.store)?;
         let reader = writer.reader();
@@ -228,6 +228,18 @@ impl Materializer {
         self.applier = applier;
         tracing::info!(generation = next.generation, source = next.source, "serving a new generation of the store");
         Ok(())
+    }
+}
+
+/// A rebuild that ends while nobody serves holds the store for moments: no reason to refuse a server's start.
+fn hold(generations: &Generations) -> Result<Held> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match generations.hold() {
+            Err(store::Error::Locked(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            held => return Ok(held?),
+        }
     }
 }
 

@@ -72,14 +72,16 @@ pub fn make(
     let generations = Generations::open(dir)?;
     let _held = generations.hold_rebuild()?;
     let current = generations.current_or_first()?;
+    let served = generations.path(current);
+    let served = if served.exists() { Some(Reader::frozen(&served, &options.store)?) } else { None };
+    let is_made = !options.restart && generations.next()?.is_some_and(|next| next.ready);
+    if let (Source::Journal, Some(served), false) = (options.source, &served, options.accept_loss || is_made) {
+        // Before anything is begun that would stand in the way of the other source.
+        refuse_loss(served, subscriber)?;
+    }
     let next = begin(&generations, options)?;
     if next.ready {
         return Ok(next.generation);
-    }
-    let served = generations.path(current);
-    let served = if served.exists() { Some(Reader::frozen(&served, &options.store)?) } else { None };
-    if let (Source::Journal, Some(served), false) = (options.source, &served, options.accept_loss) {
-        refuse_loss(served, subscriber)?;
     }
     let mut writer = Writer::open(&generations.path(next.generation), &options.store)?;
     if let (Source::Store, Some(served)) = (options.source, &served) {
