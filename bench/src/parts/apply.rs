@@ -25,6 +25,8 @@ struct Cost {
     bytes: u64,
     cpu: Duration,
     wall: Duration,
+    /// What making the records took meanwhile, on another thread: the machine's speed at that time.
+    making: Duration,
     stored: u64,
 }
 
@@ -42,6 +44,8 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
             .limit(rate(&bare), "bare RocksDB writes")
             .goal(Goal::AtLeast(150_000.0)),
         figure("processor time", micros(&applied), "us/event").limit(micros(&bare), "bare RocksDB writes"),
+        figure("making the same events meanwhile", 1e6 / per_second(applied.events, applied.making), "us/event")
+            .limit(1e6 / per_second(bare.events, bare.making), "beside bare writes"),
         figure("rate by the clock", per_second(applied.events, applied.wall), "events/s")
             .limit(per_second(bare.events, bare.wall), "bare RocksDB writes"),
         figure("stored", each(applied.stored), "bytes/event")
@@ -65,13 +69,13 @@ fn measure(workload: &Workload, mut write: impl FnMut(Vec<Entry>) -> anyhow::Res
     let (begin, before) = (Instant::now(), machine::process_cpu());
     let mut bytes = 0;
     let mut events = 0;
-    let making = Batches::of(workload).each(|batch| {
+    let making = Batches::of(workload)?.each(|batch| {
         bytes += batch.iter().map(|entry| entry.record.value.len() as u64).sum::<u64>();
         events += write(batch)?;
         Ok(())
     })?;
     let cpu = machine::process_cpu().saturating_sub(before + making);
-    Ok(Cost { events, bytes, cpu, wall: begin.elapsed(), stored: 0 })
+    Ok(Cost { events, bytes, cpu, wall: begin.elapsed(), making, stored: 0 })
 }
 
 impl Cost {

@@ -129,12 +129,17 @@ pub fn rocksdb_options(chosen: &Options) -> rocksdb::Options {
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Zstd);
-    options.set_compression_options(-14, 3, 0, 0);
+    // At this block size level 1 makes files no larger than level 3, for three quarters of the processor time.
+    options.set_compression_options(-14, 1, 0, 0);
+    // Else the WAL is nine tenths of what is written to the disk: 1.6 KB an event, beside 0.2 KB in tables.
+    options.set_wal_compression_type(DBCompressionType::Zstd);
+    // There is one writer.
+    options.set_allow_concurrent_memtable_write(false);
     options.set_write_buffer_size(chosen.memtable);
     options.set_max_write_buffer_number(3);
     // Sizes of files are compressed sizes: a memtable of 64 MiB becomes a file of some 3 MB.
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_level_zero_file_num_compaction_trigger(6);
+    options.set_level_zero_file_num_compaction_trigger(8);
     options.set_level_zero_slowdown_writes_trigger(24);
     options.set_level_zero_stop_writes_trigger(40);
     options.set_max_bytes_for_level_base(64 << 20);
