@@ -30,7 +30,8 @@ fn examples_are_served_as_spark_logged_them(version: &str) {
     std::fs::create_dir(&exported).unwrap();
     let server = Server::start(&data.path().join("data"), &[]);
     let client = server.client();
-    let ran = spark::run(version, &server.url, &own, &["--concurrent", "pi", "sql_shuffle_skew", "failing", "streaming"]);
+    let ran =
+        spark::run(version, &server.url, &own, &["--concurrent", "pi", "sql_shuffle_skew", "failing", "streaming"]);
     assert!(ran.succeeded, "{}", ran.output);
     let ids = applications(&own);
     assert_eq!(ids.len(), 4, "{ids:?}");
@@ -117,9 +118,9 @@ fn run_of(client: &Client, job: &str, id: &str) -> Value {
 
 fn describe(version: &str, logs: &Path, ids: &[String]) -> Vec<(String, Value)> {
     let server = HistoryServer::start(version, logs, ids.len());
-    let described = ids.iter().flat_map(|id| {
-        server.describe(id).into_iter().map(move |(part, value)| (format!("{id}{part}"), value))
-    });
+    let described = ids
+        .iter()
+        .flat_map(|id| server.describe(id).into_iter().map(move |(part, value)| (format!("{id}{part}"), value)));
     described.collect()
 }
 
