@@ -54,8 +54,10 @@ pub struct Sent {
 /// What is wrong with the events that a run serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Acknowledged, or served before, and not served.
+    /// Acknowledged and not served.
     Lost(usize),
+    /// Served before and no longer.
+    Vanished(usize),
     /// Served more than once.
     Double(usize),
     /// Nobody sent this.
@@ -74,6 +76,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost(event) => write!(f, "event {event} is lost"),
+            Self::Vanished(event) => write!(f, "event {event} was served and is no more"),
             Self::Double(event) => write!(f, "event {event} is served twice"),
             Self::Unknown(text) => write!(f, "nobody sent {text:.200}"),
             Self::OutOfOrder(event) => write!(f, "event {event} is out of order"),
@@ -146,7 +149,7 @@ impl Ledger {
     }
 
     /// Judges what a run serves, again and again until all that was acknowledged before this call is there or `patience`
-    /// is over. Agents may go on meanwhile. One judge for a run at a time.
+    /// is over; any other fault is final. Agents may go on meanwhile. One judge for a run at a time.
     pub fn judge(&self, client: &Client, name: &RunName, patience: Duration) -> Vec<Fault> {
         let deadline = Instant::now() + patience;
         let must = self.must(name);
@@ -204,7 +207,9 @@ impl Ledger {
                 Err(fault) => faults.push(fault(event)),
             }
         }
-        faults.extend(must.iter().filter(|event| times[**event] == 0).map(|event| Fault::Lost(*event)));
+        let missing = must.iter().filter(|event| times[**event] == 0);
+        let was_served = |event: usize| run.events[event].served.is_some();
+        faults.extend(missing.map(|it| if was_served(*it) { Fault::Vanished(*it) } else { Fault::Lost(*it) }));
         faults
     }
 }
@@ -280,6 +285,6 @@ mod tests {
         let compare = |served: &str| ledger.compare(&name(), &ledger.must(&name()), served.as_bytes());
         assert_eq!(compare("a\nb\nc\n"), []);
         assert_eq!(compare("a\nb2\nc\n"), [Fault::Changed(1)]);
-        assert_eq!(compare("a\nb\n"), [Fault::Lost(2)]);
+        assert_eq!(compare("a\nb\n"), [Fault::Vanished(2)]);
     }
 }
