@@ -245,18 +245,20 @@ fn a_journal_that_forgot_runs_makes_no_store_without_them_unless_told() {
     let refused = make(dir.path(), &journal, Source::Journal).unwrap_err();
     assert!(matches!(refused, Error::WouldLose { partition: 0, start: 600, runs: 7 }), "{refused}");
     assert!(refused.to_string().contains("--accept-loss"), "{refused}");
-    let other = make(dir.path(), &journal, Source::Store).unwrap_err();
-    assert!(matches!(&other, Error::OtherSource { found } if found == "journal"), "{other}");
 
-    let restart = rebuild::Options { restart: true, ..options(Source::Store) };
-    let generation =
-        rebuild::make(dir.path(), &mut journal.clone(), &restart, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    // A refusal begins nothing: what it advises can be done at once.
+    let generation = make(dir.path(), &journal, Source::Store).unwrap();
     assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
     assert_eq!(check(&current(dir.path())).digest, before.digest);
 
     let accept = rebuild::Options { accept_loss: true, ..options(Source::Journal) };
+    let stopped = rebuild::make(dir.path(), &mut journal.clone(), &accept, &AtomicBool::new(true), &mut |_| ());
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    let other = make(dir.path(), &journal, Source::Store).unwrap_err();
+    assert!(matches!(&other, Error::OtherSource { found } if found == "journal"), "{other}");
+    let restart = rebuild::Options { restart: true, ..accept };
     let generation =
-        rebuild::make(dir.path(), &mut journal.clone(), &accept, &AtomicBool::new(false), &mut |_| ()).unwrap();
+        rebuild::make(dir.path(), &mut journal.clone(), &restart, &AtomicBool::new(false), &mut |_| ()).unwrap();
     assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
     let after = check(&current(dir.path()));
     assert!(after.events < before.events, "{} of {}", after.events, before.events);
