@@ -161,3 +161,21 @@ impl Writer {
         Ok(self.database.db.put(run::key(hash), run::encode(run)?)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use event::ReceivedAt;
+
+    use super::*;
+
+    #[test]
+    fn a_run_found_under_the_hash_of_another_is_an_error_and_never_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Writer::open(dir.path(), &Options::default()).unwrap();
+        let [asked, other] = ["asked for", "other"].map(|run| RunName::new("job", run).unwrap());
+        assert_eq!(writer.run(&asked).unwrap(), None);
+        let number = RunNumber { partition: 0, number: 0 };
+        writer.put_run_under(asked.hash(), &Run::new(&other, number, 0, ReceivedAt(0))).unwrap();
+        assert!(matches!(writer.run(&asked), Err(Error::Collision { .. })));
+    }
+}
