@@ -124,11 +124,11 @@ fn describe(version: &str, logs: &Path, ids: &[String]) -> Vec<(String, Value)> 
     described.collect()
 }
 
-/// When a log's file was last written is no fact of the run.
+/// Where a log lies and when it was last written are no facts of the run.
 fn without_load_time(mut value: Value) -> Value {
     for attempt in value.get_mut("attempts").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(members) = attempt.as_object_mut() {
-            members.retain(|name, _| !name.starts_with("lastUpdated"));
+            members.retain(|name, _| !name.starts_with("lastUpdated") && !name.starts_with("logSource"));
         }
     }
     value
