@@ -129,10 +129,8 @@ pub fn rocksdb_options(chosen: &Options) -> rocksdb::Options {
     options.create_if_missing(true);
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Zstd);
-    // At this block size level 1 makes files no larger than level 3, for three quarters of the processor time.
+    // At this block size level 1 makes files no larger than level 3, for less processor time.
     options.set_compression_options(-14, 1, 0, 0);
-    // Else the WAL is nine tenths of what is written to the disk: 1.6 KB an event, beside 0.2 KB in tables.
-    options.set_wal_compression_type(DBCompressionType::Zstd);
     // There is one writer.
     options.set_allow_concurrent_memtable_write(false);
     options.set_write_buffer_size(chosen.memtable);
