@@ -58,6 +58,10 @@ test: ## run all tests, those with real Spark 3.5 and 4 included
 	@scripts/setup build listener spark
 	@scripts/test
 
+test_kafka_faults: ## stop, freeze and damage real Kafka brokers: some minutes, and not part of `test`
+	@scripts/setup build listener
+	@scripts/cargo test --release --locked -p journal --features faults --test kafka_faults
+
 lint: ## check format, clippy and shell scripts
 	@scripts/setup build lint
 	@scripts/cargo fmt --all --check
@@ -79,4 +83,4 @@ clean: ## remove what was built, except RocksDB and the other dependencies
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@scripts/cargo clean --release $$(sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' */Cargo.toml crates/*/Cargo.toml)
 
-.PHONY: help serve run_one_app run_concurrent_apps build listener test lint bench install clean
+.PHONY: help test_kafka_faults serve run_one_app run_concurrent_apps build listener test lint bench install clean
