@@ -122,11 +122,9 @@ impl Runs {
             // A copy, lest the key's slice pins the buffer it was cut from.
             self.by_key.insert(Bytes::copy_from_slice(key), state);
         }
-        let state = self.by_key.get_mut(key).ok_or_else(|| "the run is not in memory".to_owned());
-        Ok(state.map(|state| {
-            state.used = self.batch;
-            state
-        }))
+        let Some(state) = self.by_key.get_mut(key) else { return Ok(Err("the run is not in memory".to_owned())) };
+        state.used = self.batch;
+        Ok(Ok(state))
     }
 
     pub fn changed(&mut self) -> impl Iterator<Item = &mut State> {
