@@ -89,7 +89,9 @@ impl HistoryServer {
             .unwrap();
         let server = Self { child, client: Client::new(&format!("http://127.0.0.1:{port}/api/v1")) };
         wait::until("the History Server's list", || {
-            let listed = server.client.try_get("/applications").ok().filter(|it| it.status == 200)?.json();
+            let answer = server.client.try_get("/applications").ok().filter(|it| it.status == 200)?;
+            // Before its REST API is mounted it answers every path with its front page.
+            let listed: Value = serde_json::from_slice(&answer.body).ok()?;
             (listed.as_array()?.len() == count).then_some(())
         });
         server
