@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use journal::contract::{Backend, CASES};
 use journal::kafka::topics::{self, Created, Layout};
-use journal::kafka::{PublisherOptions, Settings, SubscriberOptions};
+use journal::kafka::{
+    DeferredPublisher, DeferredSubscriber, PublisherMetrics, PublisherOptions, Settings, SubscriberMetrics,
+    SubscriberOptions,
+};
 use journal::{Error, Position, Publisher, Subscriber, partition};
 use kafka_broker::{Cluster, RawRecord};
 use rdkafka::ClientConfig;
@@ -355,13 +358,70 @@ fn records_of_aborted_transactions_are_not_read_and_gaps_halt_nothing() {
     assert_eq!(values(&read(&mut subscriber, 1)), ["3"]);
 }
 
+#[test]
+fn both_ends_can_be_had_before_the_topic_and_say_what_they_wait_for() {
+    let settings = settings(&brokers(), &fresh_name());
+    let (publisher, mut subscriber) = deferred(&settings);
+    let committer = subscriber.committer();
+    committer.commit(0, 1);
+    let runtime = runtime();
+    let publish = |n| runtime.block_on(publisher.publish(numbered("run", n..n + 1)));
+    let asked = Instant::now();
+    let waiting = (0..50).find_map(|_| {
+        let refused = publish(0).unwrap_err();
+        assert!(refused.is_retryable(), "{refused}");
+        std::thread::sleep(SECOND / 10);
+        publisher.waits_for().filter(|it| it.contains("emberlog init"))
+    });
+    assert!(waiting.is_some(), "{:?} after {:?}", publisher.waits_for(), asked.elapsed());
+    let asked = Instant::now();
+    for refused in [subscriber.extents().map(drop), subscriber.next(SECOND / 10).map(drop)] {
+        let refused = refused.unwrap_err();
+        assert!(refused.is_retryable(), "{refused}");
+    }
+    assert!(asked.elapsed() < 2 * SECOND);
+
+    create(&settings, 2, 1);
+    runtime.block_on(async { tokio::time::timeout(10 * SECOND, publisher.opened()).await }).unwrap().unwrap();
+    assert_eq!(publisher.waits_for(), None);
+    publish(0).unwrap();
+    assert_eq!(patiently(|| subscriber.extents()).len(), 2);
+    for partition in 0..2 {
+        subscriber.seek(Position { partition, offset: 0 }).unwrap();
+    }
+    assert_eq!(values(&read(&mut subscriber, 1)), ["0"]);
+}
+
+#[test]
+fn what_waiting_will_not_mend_is_told_to_a_process_that_starts() {
+    let Some(cluster) = own() else { return };
+    let settings = settings(&brokers(), &fresh_name());
+    cluster.create_topic(&settings.topic, 1, &[("cleanup.policy", "compact")]);
+    let (publisher, mut subscriber) = deferred(&settings);
+    let told = runtime().block_on(async { tokio::time::timeout(10 * SECOND, publisher.opened()).await }).unwrap();
+    let told = told.unwrap_err();
+    assert!(!told.is_retryable() && told.to_string().contains("cleanup.policy=delete"), "{told}");
+    let refused = (0..20).find_map(|_| subscriber.extents().err().filter(|it| !it.is_retryable()));
+    assert!(refused.is_some());
+    assert!(matches!(subscriber.next(SECOND), Err(Error::Configuration(_))));
+}
+
+fn deferred(settings: &Settings) -> (DeferredPublisher, DeferredSubscriber) {
+    let registry = prometheus::Registry::new();
+    let metrics = PublisherMetrics::register(&registry, &settings.topic).unwrap();
+    let publisher = DeferredPublisher::start(settings.clone(), PublisherOptions::default(), metrics).unwrap();
+    let metrics = SubscriberMetrics::register(&registry, &settings.topic).unwrap();
+    let subscriber = DeferredSubscriber::start(settings.clone(), SubscriberOptions::default(), metrics).unwrap();
+    (publisher, subscriber)
+}
+
 fn open_publisher(settings: &Settings) -> Result<(), Error> {
-    let metrics = journal::kafka::PublisherMetrics::register(&prometheus::Registry::new(), "t").unwrap();
+    let metrics = PublisherMetrics::register(&prometheus::Registry::new(), "t").unwrap();
     journal::kafka::Publisher::open(settings.clone(), &PublisherOptions::default(), metrics).map(drop)
 }
 
 fn open_subscriber(settings: &Settings) -> Result<(), Error> {
-    let metrics = journal::kafka::SubscriberMetrics::register(&prometheus::Registry::new(), "t").unwrap();
+    let metrics = SubscriberMetrics::register(&prometheus::Registry::new(), "t").unwrap();
     journal::kafka::Subscriber::open(settings.clone(), SubscriberOptions::default(), metrics).map(drop)
 }
 

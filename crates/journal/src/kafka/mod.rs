@@ -5,11 +5,15 @@ mod audit;
 mod block_on;
 mod budget;
 mod context;
+mod deferred_publisher;
+mod deferred_subscriber;
+mod flags;
 mod health;
 mod inbox;
 mod intake;
 mod metrics;
 mod offsets;
+mod opening;
 mod producer;
 mod properties;
 mod publisher;
@@ -24,6 +28,9 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+pub use deferred_publisher::DeferredPublisher;
+pub use deferred_subscriber::DeferredSubscriber;
+pub use flags::{DlqFlags, Flags, OptionalFlags, TopicFlags};
 pub use metrics::{PublisherMetrics, SubscriberMetrics};
 pub use properties::Properties;
 pub use publisher::{Options as PublisherOptions, Publisher};

@@ -1,7 +1,7 @@
 //! The reading end of a topic: a handle on the thread that reads.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -47,13 +47,15 @@ impl fmt::Debug for Subscriber {
 }
 
 /// Tells the brokers how far the store is, for lag tools only: nothing is ever read from it.
-#[derive(Debug, Clone)]
-pub struct Committer(Arc<Inbox>);
+#[derive(Debug, Clone, Default)]
+pub struct Committer(Arc<OnceLock<Arc<Inbox>>>);
 
 impl Committer {
     /// All below `next_offset` is applied. Returns at once; a failure has no consequence.
     pub fn commit(&self, partition: u32, next_offset: u64) {
-        self.0.commit(partition, next_offset);
+        if let Some(inbox) = self.0.get() {
+            inbox.commit(partition, next_offset);
+        }
     }
 }
 
@@ -76,7 +78,14 @@ impl Subscriber {
     }
 
     pub fn committer(&self) -> Committer {
-        Committer(self.inbox.clone())
+        let committer = Committer::default();
+        self.connect(&committer);
+        committer
+    }
+
+    /// Makes a committer that was handed out before this one of its own.
+    pub(super) fn connect(&self, committer: &Committer) {
+        let _ = committer.0.set(self.inbox.clone());
     }
 }
 

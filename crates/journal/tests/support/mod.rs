@@ -99,7 +99,7 @@ pub fn publish(publisher: &Publisher, records: Vec<Record>) -> Result<Vec<Positi
     runtime().block_on(publisher.publish(records))
 }
 
-pub fn read(subscriber: &mut Subscriber, count: usize) -> Vec<Entry> {
+pub fn read(subscriber: &mut dyn journal::Subscriber, count: usize) -> Vec<Entry> {
     let mut entries = Vec::new();
     let deadline = Instant::now() + 60 * SECOND;
     while entries.len() < count {
