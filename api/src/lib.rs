@@ -10,12 +10,15 @@ mod error;
 mod events;
 mod export;
 mod extract;
+mod flags;
 mod jobs;
 mod metrics;
+mod program;
 mod run;
 mod runs;
 mod scan;
 mod stream;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::Error;
+pub use crate::flags::Flags;
+pub use crate::program::main;
 use crate::metrics::Metrics;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +42,20 @@ pub struct Options {
     pub lost_after: Duration,
     /// The longest time that a streamed answer may take. The connection is cut then, and the client sees it.
     pub stream_time: Duration,
+    /// How long a read that names a place in the journal waits until it is applied.
+    pub wait: Duration,
     /// Streamed answers at once; each holds up to some 1.5 MB. More are asked to come back.
     pub streams: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lost_after: Duration::from_secs(300), stream_time: Duration::from_secs(600), streams: 128 }
+        Self {
+            lost_after: Duration::from_secs(300),
+            stream_time: Duration::from_secs(600),
+            wait: Duration::from_secs(5),
+            streams: 128,
+        }
     }
 }
 
@@ -67,7 +79,7 @@ pub fn router(reader: Reader, options: Options, registry: &Registry) -> promethe
     // Scans use the processor; more of them than that only take memory.
     let scans = Arc::new(Semaphore::new(2 * threads));
     let api = Arc::new(Api { reader, options, metrics, streams, scans });
-    Ok(OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .routes(routes!(jobs::all_jobs))
         .routes(routes!(runs::all_runs_of_job))
         .routes(routes!(events::events_by_name))
@@ -77,8 +89,11 @@ pub fn router(reader: Reader, options: Options, registry: &Registry) -> promethe
         .routes(routes!(runs::run))
         .routes(routes!(events::events))
         .routes(routes!(duration::duration))
+        .route_layer(middleware::from_fn_with_state(api.clone(), wait::until_applied))
         .route_layer(middleware::from_fn_with_state(api.clone(), metrics::observe))
-        .with_state(api))
+        .with_state(api);
+    wait::describe(router.get_openapi_mut());
+    Ok(router)
 }
 
 impl Api {

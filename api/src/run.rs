@@ -79,6 +79,8 @@ pub enum MissingPart {
     Events,
     /// The ApplicationEnd of an application before the last.
     End,
+    /// Records that the journal lost before they were applied; some may have been of this run.
+    Records,
 }
 
 /// One execution of a job.
@@ -195,6 +197,7 @@ impl From<Missing> for MissingPart {
             Missing::Start => Self::Start,
             Missing::Events => Self::Events,
             Missing::End => Self::End,
+            Missing::Records => Self::Records,
         }
     }
 }

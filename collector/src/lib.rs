@@ -14,6 +14,7 @@ pub mod gzip;
 mod letters;
 mod metrics;
 mod options;
+mod program;
 mod samples;
 pub mod schema;
 
@@ -28,7 +29,8 @@ use budget::Budget;
 pub use collect::router;
 pub use error::Error;
 use metrics::Metrics;
-pub use options::Options;
+pub use options::{Flags, Options};
+pub use program::main;
 use samples::Samples;
 
 /// What all requests share.

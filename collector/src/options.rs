@@ -2,6 +2,35 @@
 
 use std::time::Duration;
 
+use clap::Args;
+use service::units;
+
+/// The flags of every binary that takes events in, to be flattened into its own.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Ingest")]
+pub struct Flags {
+    /// The largest request body, as sent
+    #[arg(long, env = "EMBERLOG_MAX_BODY", value_name = "SIZE", default_value = "32MiB", value_parser = units::size)]
+    pub max_body: usize,
+    /// The largest request body, decompressed
+    #[arg(long, env = "EMBERLOG_MAX_DECOMPRESSED", value_name = "SIZE", default_value = "256MiB", value_parser = units::size)]
+    pub max_decompressed: usize,
+    /// Bytes of all requests in memory; over it they are answered 503
+    #[arg(long, env = "EMBERLOG_MAX_IN_FLIGHT", value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
+    pub max_in_flight: usize,
+}
+
+impl From<&Flags> for Options {
+    fn from(flags: &Flags) -> Self {
+        Self {
+            wire_bytes: flags.max_body,
+            decompressed_bytes: flags.max_decompressed,
+            budget_bytes: flags.max_in_flight,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The largest body, as it is sent.

@@ -43,6 +43,20 @@ impl Applier {
         Ok(applier)
     }
 
+    /// Goes on where the store is, in the partitions that it knows.
+    pub(crate) fn open(writer: Writer) -> Result<Self> {
+        let applied = writer.reader().view(|view| view.all_applied())?;
+        let progress = applied.into_iter().map(|(partition, applied)| (partition.into(), applied)).collect();
+        Ok(Self { writer, runs: Runs::new(RUNS_IN_MEMORY), progress })
+    }
+
+    /// A new store knows no partitions: these are the journal's.
+    pub(crate) fn begin_with(&mut self, partitions: impl Iterator<Item = u32>) {
+        if self.progress.is_empty() {
+            self.progress.extend(partitions.map(|partition| (partition, Applied::default())));
+        }
+    }
+
     pub fn writer(&self) -> &Writer {
         &self.writer
     }
@@ -62,6 +76,49 @@ impl Applier {
         for applied in self.progress.values_mut() {
             *applied = Applied { next_offset: 0, fingerprint: 0, ..*applied };
         }
+    }
+
+    /// Goes on with `partitions`, and in those `concerned` from their start. Their runs that have not finished are marked:
+    /// records of them may be missing. Returns how many there are.
+    pub(crate) fn accept_gap(&mut self, partitions: impl Iterator<Item = u32>, concerned: &[u32]) -> Result<u64> {
+        let (before, now) = (self.progress.clone(), ReceivedAt::now());
+        self.progress.clear();
+        for partition in partitions {
+            let applied = before.get(&partition).copied().unwrap_or_default();
+            let is_concerned = concerned.contains(&partition);
+            let again = Applied { next_offset: 0, fingerprint: 0, accepted_gap: Some(now), ..applied };
+            self.progress.insert(partition, if is_concerned { again } else { applied });
+        }
+        let gone: Vec<u32> = before.keys().filter(|it| !self.progress.contains_key(it)).copied().collect();
+        let result = self.write_gap(concerned, &gone);
+        self.runs.forget();
+        if result.is_err() {
+            self.progress = before;
+        }
+        result
+    }
+
+    fn write_gap(&mut self, concerned: &[u32], gone: &[u32]) -> Result<u64> {
+        let mut batch = Batch::default();
+        let mut marked = 0;
+        self.writer.reader().view(|view| {
+            let mut after = None;
+            while let Some((hash, mut run)) = view.next_run(after)? {
+                after = Some(hash);
+                let partition = u32::from(run.number.partition);
+                if !run.is_finished() && [concerned, gone].iter().any(|it| it.contains(&partition)) {
+                    run.arrival.journal_gaps += 1;
+                    marked += 1;
+                    batch.put_run(&run, Some(run.started_at()))?;
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        for partition in gone {
+            batch.remove_applied(narrow(*partition)?);
+        }
+        self.commit(batch)?;
+        Ok(marked)
     }
 
     /// Applies records in the order given, in one write batch. What cannot be applied is handed to `quarantine`,

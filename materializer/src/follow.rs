@@ -1,5 +1,5 @@
 //! The life of a materializer: start at the stored offset, apply what comes, move to a new generation when a
-//! rebuild has made one, stop.
+//! rebuild has made one, halt when going on would skip or mix records, stop.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,17 +7,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event::ReceivedAt;
-use journal::{Extent, Position, Subscriber};
+use journal::Subscriber;
 use store::generation::{Generations, Held, Next};
 use store::{Applied, Reader, Writer};
 
+use crate::halt::{Files, Halt, Order};
+use crate::poison::{Limit, Quarantine};
+use crate::start::{WAIT, doubts, start};
 use crate::{Applier, Error, Metrics, Outcome, Poison, Result};
 
-/// Makes poison records safe in the dead letters.
-pub type Quarantine = Box<dyn FnMut(&[Poison]) -> Result<(), journal::Error> + Send>;
+/// Opens the journal: at the start, and again after a halt.
+pub type Connect = Box<dyn FnMut() -> Result<Box<dyn Subscriber>, journal::Error> + Send>;
 
 /// Told the partition and the offset below which all is applied and survives a power cut.
 pub type Synced = Box<dyn FnMut(u32, u64) + Send>;
+
+/// What a materializer needs of its process.
+pub struct Hooks {
+    pub connect: Connect,
+    pub quarantine: Quarantine,
+    pub synced: Synced,
+    /// Told what the materializer does from now on.
+    pub state: Box<dyn FnMut(State<'_>) + Send>,
+}
+
+#[derive(Debug)]
+pub enum State<'a> {
+    /// The journal is being read.
+    Following,
+    /// Nothing is applied until a person has decided; reads go on.
+    Halted(&'a Error),
+}
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -28,6 +48,8 @@ pub struct Options {
     pub sync: Duration,
     /// Between two attempts after an error that may pass.
     pub retry: Duration,
+    /// Records that may be quarantined within an hour.
+    pub poison_limit: u64,
 }
 
 impl Default for Options {
@@ -37,21 +59,20 @@ impl Default for Options {
             idle: Duration::from_secs(1),
             sync: Duration::from_secs(60),
             retry: Duration::from_secs(1),
+            poison_limit: 1000,
         }
     }
 }
 
-/// How long one wait for records lasts, and so how soon a stop is noticed.
-const WAIT: Duration = Duration::from_millis(200);
-
 pub struct Materializer {
-    subscriber: Box<dyn Subscriber>,
+    subscriber: Option<Box<dyn Subscriber>>,
     generations: Generations,
     _held: Held,
+    files: Files,
     applier: Applier,
     reader: Reader,
-    quarantine: Quarantine,
-    synced: Synced,
+    hooks: Hooks,
+    poison: Limit,
     metrics: Metrics,
     options: Options,
 }
@@ -64,22 +85,23 @@ impl std::fmt::Debug for Materializer {
 
 impl Materializer {
     /// Opens the store in `dir` and holds it. Reads can be served from then on, whatever the journal does.
-    pub fn open(
-        dir: &Path,
-        mut subscriber: Box<dyn Subscriber>,
-        quarantine: Quarantine,
-        synced: Synced,
-        metrics: Metrics,
-        options: Options,
-    ) -> Result<Self> {
+    pub fn open(dir: &Path, hooks: Hooks, metrics: Metrics, options: Options) -> Result<Self> {
         let generations = Generations::open(dir)?;
         let held = hold(&generations)?;
         let generation = generations.current_or_first()?;
-        let writer = Writer::open(&generations.path(generation), &options.store)?;
-        let reader = writer.reader();
-        let partitions = subscriber.extents()?.into_iter().map(|it| it.partition);
-        let applier = Applier::new(writer, partitions)?;
-        Ok(Self { subscriber, generations, _held: held, applier, reader, quarantine, synced, metrics, options })
+        let applier = Applier::open(Writer::open(&generations.path(generation), &options.store)?)?;
+        Ok(Self {
+            subscriber: None,
+            generations,
+            _held: held,
+            files: Files::new(dir),
+            reader: applier.writer().reader(),
+            applier,
+            hooks,
+            poison: Limit::new(options.poison_limit),
+            metrics,
+            options,
+        })
     }
 
     /// A reader that stays on the served generation.
@@ -87,23 +109,28 @@ impl Materializer {
         self.reader.clone()
     }
 
-    /// Applies until told to stop. An error means that it has halted: reads go on, but a person is needed.
+    /// Applies until told to stop.
     pub fn run(mut self, stop: &AtomicBool) -> Result<()> {
-        let result = self.follow(stop);
-        let synced = self.applier.writer().sync();
-        match result {
-            Err(Error::Stopped) => Ok(synced?),
-            Err(error) => {
-                self.metrics.halted.set(1);
-                tracing::error!(%error, "the materializer has halted; reads go on");
-                Err(error)
+        let mut halted: Option<Error> = None;
+        loop {
+            let result = match halted.take() {
+                None => self.follow(stop),
+                Some(error) => self.halt(&error, stop),
+            };
+            match result {
+                Err(Error::Stopped) => return Ok(self.applier.writer().sync()?),
+                Err(error) => halted = Some(error),
+                Ok(()) => {}
             }
-            Ok(()) => Ok(synced?),
         }
     }
 
     fn follow(&mut self, stop: &AtomicBool) -> Result<()> {
-        self.retrying(stop, |it| start(it.subscriber.as_mut(), it.applier.progress()))?;
+        self.retrying(stop, Self::begin)?;
+        // An order that was left for a halt that is over is not for the next one.
+        self.files.clear_order()?;
+        self.files.clear_halted()?;
+        (self.hooks.state)(State::Following);
         let (mut said, mut synced) = (Instant::now(), Instant::now());
         loop {
             self.retrying(stop, |it| it.turn(stop))?;
@@ -126,7 +153,7 @@ impl Materializer {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            let again = if failed { start(self.subscriber.as_mut(), self.applier.progress()) } else { Ok(()) };
+            let again = if failed { self.begin() } else { Ok(()) };
             match again.and_then(|()| step(self)) {
                 Err(error) if error.is_retryable() => {
                     failed = true;
@@ -142,17 +169,32 @@ impl Materializer {
         }
     }
 
+    /// Opens the journal if it is not open, and goes to where the store is.
+    fn begin(&mut self) -> Result<()> {
+        let subscriber = match &mut self.subscriber {
+            Some(subscriber) => subscriber,
+            none => none.insert((self.hooks.connect)()?),
+        };
+        self.applier.begin_with(subscriber.extents()?.into_iter().map(|it| it.partition));
+        start(subscriber.as_mut(), self.applier.progress())
+    }
+
+    fn subscriber(&mut self) -> Result<&mut dyn Subscriber> {
+        let closed = || journal::Error::Unavailable("it is not open".to_owned());
+        Ok(self.subscriber.as_deref_mut().ok_or_else(closed)?)
+    }
+
     /// Applies one batch, if one comes.
     fn turn(&mut self, stop: &AtomicBool) -> Result<()> {
-        let entries = self.subscriber.next(WAIT)?;
+        let entries = self.subscriber()?.next(WAIT)?;
         if entries.is_empty() || stop.load(Ordering::Relaxed) {
             return Ok(());
         }
         let timer = self.metrics.batch_seconds.start_timer();
-        let outcome = self.applier.apply(entries, &mut self.quarantine)?;
+        let outcome = self.applier.apply(entries, &mut self.hooks.quarantine)?;
         timer.observe_duration();
         self.count(&outcome);
-        Ok(())
+        self.poison.count(&outcome.poison)
     }
 
     fn count(&self, outcome: &Outcome) {
@@ -168,9 +210,10 @@ impl Materializer {
     /// Publishes lag, and when there is none, the time until which all is applied.
     fn tell(&mut self) -> Result<()> {
         let now = ReceivedAt::now();
+        let extents = self.subscriber()?.extents()?;
         let progress = self.applier.progress();
         let next = |partition| progress.get(&partition).map_or(0, |it| it.next_offset);
-        let lag: u64 = self.subscriber.extents()?.iter().map(|it| it.end.saturating_sub(next(it.partition))).sum();
+        let lag = extents.iter().map(|it| it.end.saturating_sub(next(it.partition).max(it.start))).sum::<u64>();
         self.metrics.lag_records.set(i64::try_from(lag).unwrap_or(i64::MAX));
         if lag == 0 {
             self.applier.caught_up(now)?;
@@ -185,37 +228,44 @@ impl Materializer {
         let progress = self.applier.progress().clone();
         self.applier.writer().sync()?;
         for (partition, applied) in progress {
-            (self.synced)(partition, applied.next_offset);
+            (self.hooks.synced)(partition, applied.next_offset);
         }
         Ok(())
     }
+}
 
+/// A new generation.
+impl Materializer {
     /// Moves to a generation that a rebuild has finished. The old one is served until the new one has applied as
     /// much, so that no answer goes back in time.
     fn adopt_if_ready(&mut self, stop: &AtomicBool) -> Result<()> {
-        let Some(next) = self.generations.next()?.filter(|next| next.ready) else { return Ok(()) };
-        let writer = match Writer::open(&self.generations.path(next.generation), &self.options.store) {
-            // The rebuild has not closed it yet.
-            Err(store::Error::Locked(_)) => return Ok(()),
-            writer => writer?,
-        };
+        let Some((next, writer)) = self.ready_generation()? else { return Ok(()) };
         let adopted = self.catch_up(&next, writer, stop);
         if adopted.is_err() {
-            start(self.subscriber.as_mut(), self.applier.progress())?;
+            self.begin()?;
         }
         adopted
+    }
+
+    fn ready_generation(&self) -> Result<Option<(Next, Writer)>> {
+        let Some(next) = self.generations.next()?.filter(|next| next.ready) else { return Ok(None) };
+        match Writer::open(&self.generations.path(next.generation), &self.options.store) {
+            // The rebuild has not closed it yet.
+            Err(store::Error::Locked(_)) => Ok(None),
+            writer => Ok(Some((next, writer?))),
+        }
     }
 
     fn catch_up(&mut self, next: &Next, writer: Writer, stop: &AtomicBool) -> Result<()> {
         let goal = self.applier.progress().clone();
         let mut applier = Applier::new(writer, goal.keys().copied())?;
-        start(self.subscriber.as_mut(), applier.progress())?;
+        start(self.subscriber()?, applier.progress())?;
         while !has_reached(applier.progress(), &goal) {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            let entries = self.subscriber.next(WAIT)?;
-            let quarantine = &mut self.quarantine;
+            let entries = self.subscriber()?.next(WAIT)?;
+            let quarantine = &mut self.hooks.quarantine;
             // What is below the goal is in the dead letters already.
             applier.apply(entries, &mut |poison: &[Poison]| {
                 let is_new = |it: &&Poison| goal.get(&it.partition).is_none_or(|goal| it.offset >= goal.next_offset);
@@ -223,10 +273,85 @@ impl Materializer {
                 if new.is_empty() { Ok(()) } else { quarantine(&new) }
             })?;
         }
+        self.adopt(next, applier)
+    }
+
+    fn adopt(&mut self, next: &Next, applier: Applier) -> Result<()> {
         self.generations.adopt(next)?;
         self.reader.follow(&applier.writer().reader());
         self.applier = applier;
         tracing::info!(generation = next.generation, source = next.source, "serving a new generation of the store");
+        Ok(())
+    }
+}
+
+/// Halts.
+impl Materializer {
+    /// Says why nothing is applied, and waits for a person's order, or for a store that was rebuilt.
+    fn halt(&mut self, error: &Error, stop: &AtomicBool) -> Result<()> {
+        let halt = Halt::of(error);
+        // What reads on in the background would tell the same again.
+        self.subscriber = None;
+        tracing::error!(%error, state = halt.state, "the materializer has halted; reads go on");
+        self.metrics.halted.with_label_values(&[&halt.state]).set(1);
+        (self.hooks.state)(State::Halted(error));
+        let ended = self.wait_for_a_person(&halt, stop);
+        self.metrics.halted.with_label_values(&[&halt.state]).set(0);
+        ended
+    }
+
+    fn wait_for_a_person(&mut self, halt: &Halt, stop: &AtomicBool) -> Result<()> {
+        if let Err(error) = self.files.set_halted(halt) {
+            tracing::warn!(%error, "the reason cannot be written down");
+        }
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            match self.files.order() {
+                Ok(Some(order)) => return self.resume(order, stop),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "not an order"),
+            }
+            if let Some((next, writer)) = self.ready_generation()? {
+                // Its offsets are those of the journal as it is now; there is nothing to wait for.
+                return self.adopt(&next, Applier::open(writer)?);
+            }
+            std::thread::sleep(WAIT);
+        }
+    }
+
+    fn resume(&mut self, order: Order, stop: &AtomicBool) -> Result<()> {
+        tracing::warn!(accept_gap = order.accept_gap, "going on as ordered");
+        self.poison.reset();
+        let result = if order.accept_gap { self.retrying_gap(stop) } else { Ok(()) };
+        // Done or impossible: an order is never followed twice.
+        self.files.clear_order()?;
+        result
+    }
+
+    fn retrying_gap(&mut self, stop: &AtomicBool) -> Result<()> {
+        loop {
+            match self.accept_gap() {
+                Err(error) if error.is_retryable() && !stop.load(Ordering::Relaxed) => {
+                    tracing::warn!(%error, "the journal cannot be compared yet; it is tried again");
+                    self.subscriber = None;
+                    std::thread::sleep(self.options.retry);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Partitions that are not as they were applied are read anew from their start: what is stored is recognised.
+    fn accept_gap(&mut self) -> Result<()> {
+        let mut subscriber = (self.hooks.connect)()?;
+        let extents = subscriber.extents()?;
+        let doubts = doubts(subscriber.as_mut(), &extents, self.applier.progress())?;
+        let partitions: Vec<u32> = doubts.iter().filter_map(Error::partition).collect();
+        let runs = self.applier.accept_gap(extents.iter().map(|it| it.partition), &partitions)?;
+        tracing::warn!(?partitions, runs, "a gap was accepted; runs that had not finished are marked");
+        self.subscriber = Some(subscriber);
         Ok(())
     }
 }
@@ -245,44 +370,4 @@ fn hold(generations: &Generations) -> Result<Held> {
 
 fn has_reached(progress: &BTreeMap<u32, Applied>, goal: &BTreeMap<u32, Applied>) -> bool {
     goal.iter().all(|(partition, goal)| progress.get(partition).is_some_and(|it| it.next_offset >= goal.next_offset))
-}
-
-/// Sets the subscriber to where the store is, if the journal is the one that the store was applied from.
-pub(crate) fn start(subscriber: &mut dyn Subscriber, progress: &BTreeMap<u32, Applied>) -> Result<()> {
-    let extents = subscriber.extents()?;
-    if extents.len() != progress.len() {
-        return Err(Error::Partitions { found: progress.len(), expected: extents.len() });
-    }
-    for Extent { partition, start, end } in extents {
-        let applied = progress.get(&partition).copied().unwrap_or_default();
-        let next = applied.next_offset;
-        // A store that has applied nothing begins where the journal does.
-        let from = if next == 0 { start } else { next };
-        if from < start || from > end {
-            return Err(Error::Gap { partition, applied: next, start, end });
-        }
-        if next > start {
-            subscriber.seek(Position { partition, offset: next - 1 })?;
-            if read_one(subscriber, Position { partition, offset: next - 1 })? != applied.fingerprint {
-                return Err(Error::AnotherJournal { partition, offset: next - 1 });
-            }
-        }
-        subscriber.seek(Position { partition, offset: from })?;
-    }
-    Ok(())
-}
-
-fn read_one(subscriber: &mut dyn Subscriber, at: Position) -> Result<u64> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < deadline {
-        let entries = subscriber.next(WAIT)?;
-        let found = entries.iter().find(|it| it.partition == at.partition && it.offset == at.offset);
-        if let Some(entry) = found {
-            return Ok(entry.record.fingerprint());
-        }
-    }
-    Err(Error::Journal(journal::Error::Unavailable(format!(
-        "the record at {}:{} did not come",
-        at.partition, at.offset
-    ))))
 }

@@ -5,16 +5,28 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod flags;
 mod follow;
+mod halt;
 mod metrics;
+mod poison;
+pub mod program;
 pub mod rebuild;
+mod resume;
 mod runs;
+mod start;
 mod step;
+mod thread;
 
 pub use apply::{Applier, Outcome};
-pub use follow::{Materializer, Options, Quarantine, Synced};
+pub use flags::Flags;
+pub use follow::{Connect, Hooks, Materializer, Options, State, Synced};
+pub use halt::{Halt, Order};
 pub use metrics::Metrics;
+pub use poison::{Quarantine, quarantine};
+pub use resume::{Resumed, resume};
 pub use step::Poison;
+pub use thread::{Thread, shown};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,8 +42,12 @@ pub enum Error {
         "partition {partition}: the record at offset {offset} is not the one that was applied: the journal was made anew or cut back"
     )]
     AnotherJournal { partition: u32, offset: u64 },
-    #[error("the store was applied from {found} partitions, the journal has {expected}")]
+    #[error("the journal has {found} partitions, not {expected} as before")]
     Partitions { found: usize, expected: usize },
+    #[error(
+        "{count} records were quarantined within an hour, over the limit of {limit}: something else writes to the journal. The last one: {reason}"
+    )]
+    TooMuchPoison { count: u64, limit: u64, reason: String },
     #[error(
         "the journal (from offset {start} of partition {partition}) no longer holds all that the store was made from: {runs} runs \
          would vanish or lose events; rebuild from the store, or say --accept-loss"
@@ -44,6 +60,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The partition that the journal no longer holds as it was applied.
+    fn partition(&self) -> Option<u32> {
+        match self {
+            Self::Gap { partition, .. } | Self::AnotherJournal { partition, .. } => Some(*partition),
+            _ => None,
+        }
+    }
+
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_retryable(),

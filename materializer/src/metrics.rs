@@ -1,6 +1,10 @@
 //! What to run a materializer by.
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, exponential_buckets};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
+
+use crate::halt::STATES;
 
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -26,8 +30,8 @@ pub struct Metrics {
     pub applied_through: Gauge,
     /// Batches that failed and were tried again.
     pub retries: IntCounter,
-    /// 1 while the materializer has halted and needs a person.
-    pub halted: IntGauge,
+    /// 1 in the state in which the materializer has halted and needs a person.
+    pub halted: IntGaugeVec,
 }
 
 impl Metrics {
@@ -51,6 +55,12 @@ impl Metrics {
             "Seconds of the Unix epoch until when all that was received is applied.",
         )?;
         registry.register(Box::new(applied_through.clone()))?;
+        let halted = "1 in the state in which the materializer has halted and needs a person.";
+        let halted = IntGaugeVec::new(Opts::new("emberlog_materializer_halted", halted), &["state"])?;
+        for state in STATES {
+            halted.with_label_values(&[state]).set(0);
+        }
+        registry.register(Box::new(halted.clone()))?;
         Ok(Self {
             events: counter("events_total", "Events stored.")?,
             bytes: counter("event_bytes_total", "Bytes of the events stored.")?,
@@ -66,7 +76,7 @@ impl Metrics {
             lag_records: gauge("lag_records", "Records of the journal not yet applied.")?,
             applied_through,
             retries: counter("retries_total", "Batches that failed and were tried again.")?,
-            halted: gauge("halted", "1 while the materializer has halted and needs a person.")?,
+            halted,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A new generation of the store, made while the old one is served: from the journal, or from the old generation
 //! itself. It survives a kill and goes on, and becomes the current one only when it has caught up.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use store::generation::{Generations, Next, Number};
 use store::{Applied, Batch, Reader, Run, RunNumber, Writer};
 
-use crate::follow::start;
+use crate::start::{doubts, start};
 use crate::{Applier, Error, Result};
 
 /// What a new generation is made from.
@@ -136,22 +137,25 @@ fn begin(generations: &Generations, options: &Options) -> Result<Next> {
     Ok(next)
 }
 
+/// Refuses a journal that lacks runs that the store holds, or a part of them.
 fn refuse_loss(served: &Reader, subscriber: &mut dyn Subscriber) -> Result<()> {
     let applied = served.view(|view| view.all_applied())?;
-    let progress = applied.into_iter().map(|(partition, it)| (u32::from(partition), it)).collect();
-    // Cut back, or another journal: it may lack anything that the store holds.
-    let lacks_the_end = match start(subscriber, &progress) {
-        Err(Error::Gap { .. } | Error::AnotherJournal { .. }) => true,
-        other => other.map(|()| false)?,
-    };
-    for extent in subscriber.extents()?.into_iter().filter(|it| lacks_the_end || it.start > 0) {
+    let applied: BTreeMap<u32, Applied> = applied.into_iter().map(|(partition, it)| (partition.into(), it)).collect();
+    let extents = subscriber.extents()?;
+    let doubts = doubts(subscriber, &extents, &applied)?;
+    for (partition, applied) in applied {
+        let start = extents.iter().find(|it| it.partition == partition).map(|it| it.start);
+        // Cut back, or another journal: it may lack anything that the store holds.
+        let is_doubted = start.is_none() || doubts.iter().any(|it| it.partition() == Some(partition));
         let mut runs = 0;
         each_run(served, |run| {
-            let is_concerned = lacks_the_end || run.first_offset < extent.start;
-            runs += u64::from(u32::from(run.number.partition) == extent.partition && is_concerned);
+            let expired = start.is_some_and(|start| run.first_offset < start);
+            let is_older = |gap| run.arrival.first_received_at < gap;
+            let is_concerned = is_doubted || expired || applied.accepted_gap.is_some_and(is_older);
+            runs += u64::from(u32::from(run.number.partition) == partition && is_concerned);
         })?;
         if runs > 0 {
-            return Err(Error::WouldLose { partition: extent.partition, start: extent.start, runs });
+            return Err(Error::WouldLose { partition, start: start.unwrap_or_default(), runs });
         }
     }
     Ok(())

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use event::{GeneratedAt, Header, Identity, Kind, Protocol, ReceivedAt, RunName, Sequence};
 use journal::{Entry, Extent, Position, Record, Subscriber};
 use materializer::rebuild::{self, Source};
-use materializer::{Error, Materializer, Metrics, Options};
+use materializer::{Error, Halt, Hooks, Materializer, Metrics, Options, Order, Poison, Resumed, State};
 use prometheus::Registry;
-use store::{Checked, Reader, generation::Generations};
+use store::{Checked, Missing, Reader, generation::Generations};
 
 /// A journal of one partition in memory, which can be cut and appended to.
 #[derive(Debug, Clone, Default)]
@@ -20,11 +20,13 @@ struct Memory {
     records: Arc<Mutex<(u64, Vec<Record>)>>,
     next: u64,
     batch: usize,
+    /// All but the first are empty.
+    partitions: u32,
 }
 
 impl Memory {
     fn with(records: impl IntoIterator<Item = Record>) -> Self {
-        Self { records: Arc::new(Mutex::new((0, records.into_iter().collect()))), next: 0, batch: 50 }
+        Self { records: Arc::new(Mutex::new((0, records.into_iter().collect()))), next: 0, batch: 50, partitions: 1 }
     }
 
     fn append(&self, records: impl IntoIterator<Item = Record>) {
@@ -42,11 +44,15 @@ impl Memory {
 impl Subscriber for Memory {
     fn extents(&mut self) -> Result<Vec<Extent>, journal::Error> {
         let held = self.records.lock().unwrap();
-        Ok(vec![Extent { partition: 0, start: held.0, end: held.0 + held.1.len() as u64 }])
+        let first = Extent { partition: 0, start: held.0, end: held.0 + held.1.len() as u64 };
+        let empty = |partition| Extent { partition, start: 0, end: 0 };
+        Ok(std::iter::once(first).chain((1..self.partitions).map(empty)).collect())
     }
 
     fn seek(&mut self, position: Position) -> Result<(), journal::Error> {
-        self.next = position.offset;
+        if position.partition == 0 {
+            self.next = position.offset;
+        }
         Ok(())
     }
 
@@ -96,10 +102,18 @@ fn quick() -> Options {
     Options { idle: short, sync: short, retry: short, ..Options::default() }
 }
 
-fn open(dir: &Path, journal: &Memory) -> Materializer {
-    let journal = Box::new(journal.clone());
-    let metrics = Metrics::new(&Registry::new()).unwrap();
-    Materializer::open(dir, journal, Box::new(|_| Ok(())), Box::new(|_, _| ()), metrics, quick()).unwrap()
+fn hooks(journal: &Memory) -> Hooks {
+    let journal = journal.clone();
+    Hooks {
+        connect: Box::new(move || Ok(Box::new(journal.clone()))),
+        quarantine: Box::new(|_| Ok(())),
+        synced: Box::new(|_, _| ()),
+        state: Box::new(|_| ()),
+    }
+}
+
+fn open(dir: &Path, hooks: Hooks) -> Materializer {
+    Materializer::open(dir, hooks, Metrics::new(&Registry::new()).unwrap(), quick()).unwrap()
 }
 
 /// A materializer that runs until dropped.
@@ -107,14 +121,29 @@ struct Running {
     reader: Reader,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<Result<(), Error>>>,
+    /// The reason of the halt, while there is one.
+    halted: Arc<Mutex<Option<Halt>>>,
 }
 
 impl Running {
     fn start(dir: &Path, journal: &Memory) -> Self {
-        let materializer = open(dir, journal);
+        let halted: Arc<Mutex<Option<Halt>>> = Arc::default();
+        let seen = halted.clone();
+        let state = move |state: State<'_>| {
+            *seen.lock().unwrap() = match state {
+                State::Following => None,
+                State::Halted(error) => Some(Halt::of(error)),
+            };
+        };
+        let materializer = open(dir, Hooks { state: Box::new(state), ..hooks(journal) });
         let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
         let told = stop.clone();
-        Self { reader, stop, thread: Some(std::thread::spawn(move || materializer.run(&told))) }
+        Self { reader, stop, thread: Some(std::thread::spawn(move || materializer.run(&told))), halted }
+    }
+
+    fn halt(&self) -> Halt {
+        until(|| self.halted.lock().unwrap().is_some());
+        self.halted.lock().unwrap().clone().unwrap()
     }
 
     fn stop(mut self) -> Result<(), Error> {
@@ -270,20 +299,144 @@ fn another_journal_or_a_cut_one_halts_the_materializer_and_reads_go_on() {
     let journal = Memory::with(records(0, 300));
     let events = fill(dir.path(), &journal).events;
     let halts = |journal: Memory| {
-        let materializer = open(dir.path(), &journal);
-        let reader = materializer.reader();
-        let halted = materializer.run(&AtomicBool::new(false)).unwrap_err();
-        assert_eq!(check(&reader).events, events);
-        halted
+        let running = Running::start(dir.path(), &journal);
+        let halt = running.halt();
+        assert_eq!(check(&running.reader).events, events);
+        running.stop().unwrap();
+        (halt.state, halt.message)
     };
-    let cut = halts(Memory::with(records(0, 200)));
-    assert!(matches!(cut, Error::Gap { applied: 300, start: 0, end: 200, .. }), "{cut}");
-    let other = halts(Memory::with(records(5000, 400)));
-    assert!(matches!(other, Error::AnotherJournal { offset: 299, .. }), "{other}");
+    let (state, message) = halts(Memory::with(records(0, 200)));
+    assert_eq!(state, "cut_back");
+    assert!(message.contains("up to offset 300, but the journal holds 0 to 200"), "{message}");
+    let (state, message) = halts(Memory::with(records(5000, 400)));
+    assert_eq!(state, "rewritten");
+    assert!(message.contains("offset 299"), "{message}");
     let expired = Memory::with(records(0, 500));
     expired.forget(400);
-    let gap = halts(expired);
-    assert!(matches!(gap, Error::Gap { applied: 300, start: 400, .. }), "{gap}");
+    assert_eq!(halts(expired).0, "out_of_range");
+}
+
+const ACCEPT: Order = Order { accept_gap: true };
+const AGAIN: Order = Order { accept_gap: false };
+
+/// Ends the runs that events were sent of.
+fn finished(runs: usize) -> impl Iterator<Item = Record> {
+    records(100_000, runs).into_iter().enumerate().map(|(i, record)| {
+        let key = RunName::new("job", &format!("run {i}")).unwrap().to_key();
+        let value = format!(r#"{{"Event":"SparkListenerApplicationEnd","Timestamp":{i}}}"#);
+        Record { key: key.into(), value: value.into(), ..record }
+    })
+}
+
+#[test]
+fn an_accepted_gap_marks_the_runs_that_went_on_and_loses_nothing_of_the_store() {
+    for (what, journal) in [
+        ("records expired", Memory::with(records(0, 900))),
+        ("cut back", Memory::with(records(0, 200))),
+        ("made anew", Memory::with(records(5000, 700))),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        // Three of seven runs have finished.
+        let before = fill(dir.path(), &Memory::with(records(0, 400).into_iter().chain(finished(3))));
+        if what == "records expired" {
+            journal.forget(500);
+        }
+        let running = Running::start(dir.path(), &journal);
+        let halt = running.halt();
+        let refused = materializer::resume(dir.path(), AGAIN, Duration::from_secs(60)).unwrap();
+        assert_eq!(refused, Resumed::NeedsAcceptance(halt.clone()), "{what}");
+        let done = materializer::resume(dir.path(), ACCEPT, Duration::from_secs(60)).unwrap();
+        assert_eq!(done, Resumed::Done(halt), "{what}");
+        assert!(running.halted.lock().unwrap().is_none());
+        let end = journal.clone().extents().unwrap()[0].end;
+        until(|| applied(&running.reader) == end);
+        let after = check(&running.reader);
+        assert!(after.events >= before.events, "{what}: {} of {}", after.events, before.events);
+        let marked = |run: usize| {
+            let name = RunName::new("job", &format!("run {run}")).unwrap();
+            running.reader.run(name.hash()).unwrap().unwrap().missing().contains(&Missing::Records)
+        };
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(marked), [false, false, false, true, true, true, true], "{what}");
+        running.stop().unwrap();
+        // From now on the journal is no source of all that the store holds.
+        let refused = make(dir.path(), &journal, Source::Journal).unwrap_err();
+        assert!(matches!(refused, Error::WouldLose { runs: 7, .. }), "{what}: {refused}");
+    }
+}
+
+#[test]
+fn an_order_waits_for_a_materializer_that_is_down_and_is_followed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), &Memory::with(records(0, 300)));
+    assert_eq!(materializer::resume(dir.path(), ACCEPT, Duration::ZERO).unwrap(), Resumed::NotHalted);
+    let cut = Memory::with(records(0, 200));
+    let halted = Running::start(dir.path(), &cut);
+    let halt = halted.halt();
+    until(|| dir.path().join("HALTED").exists());
+    halted.stop().unwrap();
+    assert_eq!(materializer::resume(dir.path(), ACCEPT, Duration::ZERO).unwrap(), Resumed::Left(halt));
+    let running = Running::start(dir.path(), &cut);
+    until(|| applied(&running.reader) == 200 && !dir.path().join("RESUME").exists());
+    running.stop().unwrap();
+    // The same again needs another order.
+    let again = Running::start(dir.path(), &Memory::with(records(0, 100)));
+    assert_eq!(again.halt().state, "cut_back");
+    again.stop().unwrap();
+}
+
+#[test]
+fn too_many_records_that_are_no_events_halt_the_materializer_until_a_person_has_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    let foreign = |i: usize| Record { key: format!("{i}").into(), header: "".into(), value: "x".into() };
+    let journal = Memory::with(records(0, 100).into_iter().chain((0..400).map(foreign)));
+    let quarantined: Arc<AtomicUsize> = Arc::default();
+    let running = || {
+        let count = quarantined.clone();
+        let quarantine = move |poison: &[Poison]| {
+            count.fetch_add(poison.len(), Ordering::Relaxed);
+            Ok(())
+        };
+        let hooks = Hooks { quarantine: Box::new(quarantine), ..hooks(&journal) };
+        let options = Options { poison_limit: 120, ..quick() };
+        let materializer = Materializer::open(dir.path(), hooks, Metrics::new(&Registry::new()).unwrap(), options);
+        let (materializer, stop) = (materializer.unwrap(), Arc::new(AtomicBool::new(false)));
+        let (reader, told) = (materializer.reader(), stop.clone());
+        (reader, stop, std::thread::spawn(move || materializer.run(&told)))
+    };
+    let (reader, stop, thread) = running();
+    for halts in 1..=2 {
+        until(|| dir.path().join("HALTED").exists());
+        // Batches of 50: the limit is noticed behind the third.
+        assert_eq!((applied(&reader), quarantined.load(Ordering::Relaxed)), (100 + 150 * halts, 150 * halts as usize));
+        let again = materializer::resume(dir.path(), AGAIN, Duration::from_secs(60)).unwrap();
+        assert!(matches!(again, Resumed::Done(_) | Resumed::HaltedAgain(_)), "{again:?}");
+    }
+    until(|| applied(&reader) == 500);
+    assert_eq!(quarantined.load(Ordering::Relaxed), 400);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_journal_of_another_number_of_partitions_halts_until_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = Memory { partitions: 2, ..Memory::with(records(0, 300)) };
+    fill(dir.path(), &Memory::with(records(0, 300)));
+    let running = Running::start(dir.path(), &two);
+    assert_eq!(running.halt().state, "repartitioned");
+    let done = materializer::resume(dir.path(), ACCEPT, Duration::from_secs(60)).unwrap();
+    assert!(matches!(done, Resumed::Done(_)), "{done:?}");
+    two.append(records(300, 100));
+    until(|| applied(&running.reader) == 400);
+    assert_eq!(check(&running.reader).applied.len(), 2);
+    running.stop().unwrap();
+    let one = Memory { partitions: 1, ..two };
+    let running = Running::start(dir.path(), &one);
+    assert_eq!(running.halt().state, "repartitioned");
+    let done = materializer::resume(dir.path(), ACCEPT, Duration::from_secs(60)).unwrap();
+    assert!(matches!(done, Resumed::Done(_)), "{done:?}");
+    assert_eq!(check(&running.reader).applied.len(), 1);
+    running.stop().unwrap();
 }
 
 #[test]
@@ -314,18 +467,10 @@ fn what_the_journal_may_forget_is_only_what_was_synced() {
     let journal = Memory::with(records(0, 500));
     let told: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let synced = told.clone();
-    let metrics = Metrics::new(&Registry::new()).unwrap();
-    let materializer = Materializer::open(
-        dir.path(),
-        Box::new(journal.clone()),
-        Box::new(|_| Ok(())),
-        Box::new(move |_, offset| {
-            synced.lock().unwrap().insert(offset);
-        }),
-        metrics,
-        quick(),
-    )
-    .unwrap();
+    let synced = move |_, offset| {
+        synced.lock().unwrap().insert(offset);
+    };
+    let materializer = open(dir.path(), Hooks { synced: Box::new(synced), ..hooks(&journal) });
     let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
     let run = stop.clone();
     let thread = std::thread::spawn(move || materializer.run(&run));

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use journal::kafka;
 use service::{telemetry, units};
 
 use crate::data_dir::DataDir;
+use crate::dlq::Id;
 
 /// A self-hosted, real-time backend for the events of Apache Spark applications
 #[derive(Debug, Parser)]
@@ -22,18 +24,22 @@ pub struct Cli {
 impl Cli {
     /// The command; without one, the server.
     pub fn into_parts(self) -> (telemetry::Options, Command) {
-        (self.telemetry, self.command.unwrap_or(Command::Serve(self.serve)))
+        (self.telemetry, self.command.unwrap_or(Command::Serve(Box::new(self.serve))))
     }
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server (also without a command)
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Check the store and print its digest, while a server runs or not
     Check(CheckOptions),
     /// Make the store anew, while a server serves the old one or not
     Rebuild(RebuildOptions),
+    /// Lead a halted materializer out
+    Resume(ResumeOptions),
+    /// Create the topics on Kafka, and check them
+    Init(InitOptions),
     /// Dead letters: what was accepted but is no event
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -49,56 +55,27 @@ pub struct ServeOptions {
     pub admin_listen: Option<String>,
     #[command(flatten)]
     pub data_dir: DataDir,
-    /// A run without a sign of life for so long is lost
-    #[arg(long, env = "EMBERLOG_LOST_AFTER", default_value = "2m", value_parser = units::duration)]
-    pub lost_after: Duration,
     #[command(flatten)]
-    pub ingest: IngestOptions,
+    pub reads: api::Flags,
     #[command(flatten)]
-    pub storage: StorageOptions,
-    /// Connections at once; those above it wait
-    #[arg(long, env = "EMBERLOG_MAX_CONNECTIONS", default_value_t = 16_384)]
-    pub max_connections: usize,
-    /// How long requests may go on after SIGTERM
-    #[arg(long, env = "EMBERLOG_SHUTDOWN_GRACE", default_value = "20s", value_parser = units::duration)]
-    pub shutdown_grace: Duration,
+    pub ingest: collector::Flags,
+    #[command(flatten)]
+    pub store: materializer::Flags,
+    #[command(flatten)]
+    pub journal: JournalOptions,
+    #[command(flatten)]
+    pub server: service::server::Flags,
 }
 
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Ingest")]
-pub struct IngestOptions {
-    /// The largest request body, as sent
-    #[arg(long, env = "EMBERLOG_MAX_BODY", value_name = "SIZE", default_value = "32MiB", value_parser = units::size)]
-    pub max_body: usize,
-    /// The largest request body, decompressed
-    #[arg(long, env = "EMBERLOG_MAX_DECOMPRESSED", value_name = "SIZE", default_value = "256MiB", value_parser = units::size)]
-    pub max_decompressed: usize,
-    /// Bytes of all requests in memory; over it they are answered 503
-    #[arg(long, env = "EMBERLOG_MAX_IN_FLIGHT", value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
-    pub max_in_flight: usize,
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Storage")]
-pub struct StorageOptions {
+#[command(next_help_heading = "Journal")]
+pub struct JournalOptions {
     /// Keep at most so much of the journal, compressed [default: all]
     #[arg(long, env = "EMBERLOG_JOURNAL_RETENTION_SIZE", value_name = "SIZE", value_parser = units::size)]
     pub journal_retention_size: Option<usize>,
     /// Keep the journal at most so long [default: for ever]
     #[arg(long, env = "EMBERLOG_JOURNAL_RETENTION_AGE", value_name = "DURATION", value_parser = units::duration)]
     pub journal_retention_age: Option<Duration>,
-    /// Memory for decompressed blocks of the store
-    #[arg(long, env = "EMBERLOG_BLOCK_CACHE", value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
-    pub block_cache: usize,
-    /// Size of one memtable of the store; up to three are in memory
-    #[arg(long, env = "EMBERLOG_MEMTABLE", value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
-    pub memtable: usize,
-}
-
-impl StorageOptions {
-    pub fn store(&self) -> store::Options {
-        store::Options { block_cache: self.block_cache, memtable: self.memtable }
-    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -125,18 +102,50 @@ pub struct RebuildOptions {
     /// What to make the new store from
     #[arg(long, value_enum)]
     pub from: Source,
-    /// Go on although the journal no longer holds all that the store does
-    #[arg(long)]
-    pub accept_loss: bool,
-    /// Give up what an interrupted rebuild has made
-    #[arg(long)]
-    pub restart: bool,
-    /// Remove the old store once the new one is served
-    #[arg(long)]
-    pub drop_old: bool,
-    /// How long to wait until a running server has taken the new store over
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
+    #[command(flatten)]
+    pub options: materializer::program::RebuildOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ResumeOptions {
+    #[command(flatten)]
+    pub data_dir: DataDir,
+    #[command(flatten)]
+    pub options: materializer::program::ResumeOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InitOptions {
+    #[command(flatten)]
+    pub kafka: kafka::Flags,
+    #[command(flatten)]
+    pub dlq: kafka::DlqFlags,
+    /// Of the topic of events; fixed for its life
+    #[arg(long, env = "EMBERLOG_PARTITIONS", value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub partitions: u32,
+    /// Brokers that keep each record; 1 for a single broker
+    #[arg(long, env = "EMBERLOG_REPLICATION_FACTOR", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub replication_factor: u16,
+    /// How long Kafka keeps events; what has expired can not be replayed [default: for ever]
+    #[arg(long, env = "EMBERLOG_RETENTION", value_name = "DURATION", value_parser = units::duration)]
+    pub retention: Option<Duration>,
+    /// How long Kafka keeps dead letters
+    #[arg(long, env = "EMBERLOG_DLQ_RETENTION", value_name = "DURATION", default_value = "30d", value_parser = units::duration)]
+    pub dlq_retention: Duration,
+    /// How long to wait for the brokers
+    #[arg(long, env = "EMBERLOG_PATIENCE", value_name = "DURATION", default_value = "2m", value_parser = units::duration)]
     pub patience: Duration,
+}
+
+/// Where dead letters are: in the server's folder, or with `--kafka-brokers` in a topic.
+#[derive(Debug, Clone, Args)]
+pub struct DlqSource {
+    #[command(flatten)]
+    pub data_dir: DataDir,
+    #[command(flatten)]
+    pub kafka: kafka::OptionalFlags,
+    #[command(flatten)]
+    pub dlq: kafka::DlqFlags,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -152,7 +161,7 @@ pub enum DlqCommand {
 #[derive(Debug, Clone, Args)]
 pub struct DlqListOptions {
     #[command(flatten)]
-    pub data_dir: DataDir,
+    pub source: DlqSource,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -161,9 +170,9 @@ pub struct DlqListOptions {
 #[derive(Debug, Clone, Args)]
 pub struct DlqShowOptions {
     #[command(flatten)]
-    pub data_dir: DataDir,
+    pub source: DlqSource,
     /// The number that `list` prints first
-    pub id: u64,
+    pub id: Id,
     /// Print only the bytes, for example to mend them
     #[arg(long)]
     pub raw: bool,
@@ -172,10 +181,10 @@ pub struct DlqShowOptions {
 #[derive(Debug, Clone, Args)]
 pub struct DlqReplayOptions {
     #[command(flatten)]
-    pub data_dir: DataDir,
+    pub source: DlqSource,
     /// The numbers that `list` prints first
     #[arg(required_unless_present = "all")]
-    pub ids: Vec<u64>,
+    pub ids: Vec<Id>,
     /// All dead letters
     #[arg(long, conflicts_with_all = ["ids", "with"])]
     pub all: bool,

@@ -1,15 +1,17 @@
 //! `emberlog dlq`: looking at dead letters, and sending them again.
 
+use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use event::dead_letter::DeadLetter;
-use journal::{Position, Subscriber, local};
+use journal::{Extent, Position, Subscriber, kafka, local};
+use prometheus::Registry;
 
-use crate::cli::{DlqCommand, DlqListOptions, DlqReplayOptions, DlqShowOptions};
-use crate::data_dir::DataDir;
+use crate::cli::{DlqCommand, DlqListOptions, DlqReplayOptions, DlqShowOptions, DlqSource as Source};
 
 pub fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -19,42 +21,103 @@ pub fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Visits dead letters from `first` on, oldest first, until told to stop.
+/// Where a dead letter lies. Topics and folders that Emberlog makes have one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id {
+    partition: u32,
+    offset: u64,
+}
+
+impl FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (partition, offset) = text.split_once(':').unwrap_or(("0", text));
+        let id = partition.parse().ok().zip(offset.parse().ok());
+        let (partition, offset) = id.ok_or("not the number of a dead letter, as `list` prints it first")?;
+        Ok(Self { partition, offset })
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            0 => write!(f, "{}", self.offset),
+            partition => write!(f, "{partition}:{}", self.offset),
+        }
+    }
+}
+
+impl Source {
+    fn open(&self) -> anyhow::Result<Box<dyn Subscriber>> {
+        let Some(settings) = self.kafka.dead_letters(&self.dlq)? else {
+            self.data_dir.must_exist()?;
+            return Ok(Box::new(local::open_reader(&self.data_dir.dead_letters())?));
+        };
+        let metrics = kafka::SubscriberMetrics::register(&Registry::new(), &settings.topic)?;
+        Ok(Box::new(kafka::Subscriber::open(settings, kafka::SubscriberOptions::default(), metrics)?))
+    }
+}
+
+/// Visits dead letters from `first` on, oldest first in each partition, until told to stop.
 fn each(
-    data_dir: &DataDir,
-    first: Option<u64>,
-    mut visit: impl FnMut(u64, DeadLetter) -> anyhow::Result<bool>,
+    from: &Source,
+    first: Option<Id>,
+    mut visit: impl FnMut(Id, DeadLetter) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    data_dir.must_exist()?;
-    let mut subscriber = local::open_reader(&data_dir.dead_letters())?;
-    for extent in subscriber.extents()? {
-        let offset = first.unwrap_or(extent.start);
+    let mut subscriber = from.open()?;
+    let extents = subscriber.extents()?;
+    anyhow::ensure!(
+        first.is_none_or(|first| extents.iter().any(|it| it.partition == first.partition)),
+        "there is no dead letter of that number"
+    );
+    for extent in extents.into_iter().filter(|it| first.is_none_or(|first| first.partition == it.partition)) {
+        let offset = first.map_or(extent.start, |first| first.offset);
         anyhow::ensure!(
             (extent.start..=extent.end).contains(&offset),
             "there is no dead letter {offset}; there are {} to {}",
             extent.start,
             extent.end
         );
-        subscriber.seek(Position { partition: extent.partition, offset })?;
-        let mut next = offset;
-        while next < extent.end {
-            for entry in subscriber.next(Duration::from_millis(100))? {
-                next = entry.offset + 1;
-                let letter = DeadLetter::from_parts(&entry.record.header, entry.record.value)
-                    .with_context(|| format!("dead letter {}", entry.offset))?;
-                if next > extent.end || !visit(entry.offset, letter)? {
-                    return Ok(());
-                }
-            }
+        if !visit_partition(subscriber.as_mut(), extent, offset, &mut visit)? {
+            return Ok(());
         }
     }
     Ok(())
 }
 
-fn one(data_dir: &DataDir, id: u64) -> anyhow::Result<DeadLetter> {
+fn visit_partition(
+    subscriber: &mut dyn Subscriber,
+    extent: Extent,
+    offset: u64,
+    visit: &mut dyn FnMut(Id, DeadLetter) -> anyhow::Result<bool>,
+) -> anyhow::Result<bool> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let Extent { partition, end, .. } = extent;
+    subscriber.seek(Position { partition, offset })?;
+    let (mut next, mut came) = (offset, Instant::now());
+    while next < end {
+        anyhow::ensure!(came.elapsed() < PATIENCE, "dead letter {} did not come", Id { partition, offset: next });
+        for entry in subscriber.next(Duration::from_millis(100))?.into_iter().filter(|it| it.partition == partition) {
+            let id = Id { partition, offset: entry.offset };
+            (next, came) = (entry.offset + 1, Instant::now());
+            let letter = DeadLetter::from_parts(&entry.record.header, entry.record.value)
+                .with_context(|| format!("dead letter {id}"))?;
+            if next > end {
+                break;
+            }
+            if !visit(id, letter)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn one(from: &Source, id: Id) -> anyhow::Result<DeadLetter> {
     let mut found = None;
-    each(data_dir, Some(id), |_, letter| {
-        found = Some(letter);
+    each(from, Some(id), |at, letter| {
+        found = (at == id).then_some(letter);
         Ok(false)
     })?;
     found.with_context(|| format!("there is no dead letter {id}"))
@@ -62,10 +125,10 @@ fn one(data_dir: &DataDir, id: u64) -> anyhow::Result<DeadLetter> {
 
 fn list(options: &DlqListOptions) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
-    each(&options.data_dir, None, |id, letter| {
+    each(&options.source, None, |id, letter| {
         if options.json {
             let mut json = serde_json::to_value(&letter)?;
-            json["id"] = id.into();
+            json["id"] = id.to_string().into();
             json["bytes"] = letter.value.len().into();
             writeln!(out, "{json}")?;
         } else {
@@ -85,7 +148,7 @@ fn list(options: &DlqListOptions) -> anyhow::Result<ExitCode> {
 }
 
 fn show(options: &DlqShowOptions) -> anyhow::Result<ExitCode> {
-    let letter = one(&options.data_dir, options.id)?;
+    let letter = one(&options.source, options.id)?;
     let mut out = std::io::stdout().lock();
     if !options.raw {
         writeln!(out, "{}", serde_json::to_string_pretty(&letter)?)?;
@@ -103,7 +166,7 @@ fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
     let mut letters = Vec::new();
     if options.all {
         // Known before the first is sent: what is refused again becomes a new dead letter.
-        each(&options.data_dir, None, |id, _| {
+        each(&options.source, None, |id, _| {
             letters.push(id);
             Ok(true)
         })?;
@@ -112,7 +175,7 @@ fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
     }
     let (mut stored, mut failed) = (0, 0);
     for id in letters {
-        let mut letter = one(&options.data_dir, id)?;
+        let mut letter = one(&options.source, id)?;
         if let Some(mended) = &mended {
             letter.truncated_from = None;
             letter.value = mended.clone().into();

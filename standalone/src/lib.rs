@@ -1,34 +1,44 @@
 //! Emberlog in one process: collector, embedded journal, materializer and API, and the command-line tools.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod check;
 mod cli;
 mod data_dir;
 mod dlq;
-mod progress;
-mod rebuild;
+mod init;
 mod serve;
 mod welcome;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use materializer::program;
+use materializer::rebuild::Source;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let (telemetry, command) = cli::Cli::parse().into_parts();
-    let logging = service::telemetry::init(&telemetry);
-    let result = logging.map_err(anyhow::Error::from).and_then(|()| match command {
-        cli::Command::Serve(options) => serve::run(&options),
-        cli::Command::Check(options) => check::run(&options),
-        cli::Command::Rebuild(options) => rebuild::run(&options),
-        cli::Command::Dlq(command) => dlq::run(&command),
-    });
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("emberlog: {error:#}");
-            ExitCode::FAILURE
+    service::run("emberlog", &telemetry, || match command {
+        cli::Command::Serve(options) => service::block_on(serve::run(&options)),
+        cli::Command::Check(options) => {
+            options.data_dir.must_exist()?;
+            program::check(&options.data_dir.store(), options.json, "emberlog rebuild --from journal")
         }
-    }
+        cli::Command::Rebuild(options) => rebuild(&options),
+        cli::Command::Resume(options) => {
+            options.data_dir.must_exist()?;
+            program::resume(&options.data_dir.store(), &options.options)
+        }
+        cli::Command::Init(options) => init::run(&options),
+        cli::Command::Dlq(command) => dlq::run(&command),
+    })
+}
+
+fn rebuild(options: &cli::RebuildOptions) -> anyhow::Result<ExitCode> {
+    options.data_dir.must_exist()?;
+    let mut subscriber = journal::local::open_reader(&options.data_dir.journal())?;
+    let source = match options.from {
+        cli::Source::Journal => Source::Journal,
+        cli::Source::Store => Source::Store,
+    };
+    program::rebuild(&options.data_dir.store(), &mut subscriber, source, &options.options)
 }

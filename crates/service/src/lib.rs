@@ -7,14 +7,18 @@ pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod server;
 pub mod shutdown;
 pub mod telemetry;
 pub mod units;
 
+use std::future::Future;
 use std::io;
+use std::process::ExitCode;
 
 pub use health::Health;
 pub use problem::Problem;
+pub use server::Server;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,4 +39,20 @@ pub enum Error {
     Signals(io::Error),
     #[error("cannot register a metric: {0}")]
     Metric(#[from] prometheus::Error),
+}
+
+/// Runs a binary: sets its logger, and tells why it failed. `name` is the program's.
+pub fn run(name: &str, telemetry: &telemetry::Options, program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
+    match telemetry::init(telemetry).map_err(anyhow::Error::from).and_then(|()| program()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a future on a runtime of its own, to its end.
+pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Runtime::new()?.block_on(future)
 }

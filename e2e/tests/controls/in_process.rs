@@ -36,14 +36,17 @@ impl InProcess {
             let metrics = local::Metrics::register(&registry, name).unwrap();
             Local::open(&data.join(name), local::Options::default(), metrics).unwrap()
         });
-        let materializer = Materializer::open(
-            &data.join("store"),
-            Box::new(journals[0].subscriber().unwrap()),
-            Box::new(|poison| panic!("{poison:?}")),
-            Box::new(|_, _| {}),
-            materializer::Metrics::new(&registry).unwrap(),
-            materializer::Options::default(),
-        );
+        let events = journals[0].subscriber().unwrap();
+        let mut events = Some(events);
+        let hooks = materializer::Hooks {
+            connect: Box::new(move || Ok(Box::new(events.take().unwrap()))),
+            quarantine: Box::new(|poison| panic!("{poison:?}")),
+            synced: Box::new(|_, _| {}),
+            state: Box::new(|_| {}),
+        };
+        let metrics = materializer::Metrics::new(&registry).unwrap();
+        let materializer =
+            Materializer::open(&data.join("store"), hooks, metrics, materializer::Options::default());
         let materializer = materializer.unwrap();
         let publisher = wrap(Arc::new(journals[0].publisher()));
         let dead_letters = Arc::new(journals[1].publisher());

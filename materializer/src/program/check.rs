@@ -1,24 +1,24 @@
-//! `emberlog check`.
+//! The command `check`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use store::Reader;
 use store::generation::Generations;
 
-use crate::cli::CheckOptions;
-use crate::progress::Line;
+use super::progress::Line;
 
-pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
-    options.data_dir.must_exist()?;
-    let generations = Generations::open(&options.data_dir.store())?;
-    let generation = generations.current()?.context("the store is empty: no server has run on this folder yet")?;
+/// Reads the whole store in `dir`; `rebuild` is the command that mends it.
+pub fn check(dir: &Path, json: bool, rebuild: &str) -> anyhow::Result<ExitCode> {
+    let generations = Generations::open(dir)?;
+    let generation = generations.current()?.context("the store is empty: nothing has run on this folder yet")?;
     let reader = Reader::frozen(&generations.path(generation), &store::Options::default())?;
     let mut line = Line::new(std::io::stderr().is_terminal());
     let checked = store::check(&reader, |runs, bytes| line.show(|| format!("{runs} runs, {} MB", bytes / 1_000_000)))?;
     line.clear();
-    if options.json {
+    if json {
         let applied: Vec<_> = checked.applied.iter().map(|(partition, it)| (partition, it.next_offset)).collect();
         let json = serde_json::json!({
             "generation": generation, "digest": format!("{:032x}", checked.digest), "runs": checked.runs,
@@ -36,10 +36,10 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<ExitCode> {
         for fault in &checked.faults {
             println!("fault       {fault}");
         }
-        println!(
-            "result      {}",
-            if checked.faults.is_empty() { "sound" } else { "NOT SOUND: emberlog rebuild --from journal" }
-        );
+        match checked.faults.is_empty() {
+            true => println!("result      sound"),
+            false => println!("result      NOT SOUND: {rebuild}"),
+        }
     }
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

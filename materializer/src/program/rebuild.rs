@@ -1,41 +1,60 @@
-//! `emberlog rebuild`.
+//! The command `rebuild`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use materializer::rebuild::{self, Phase, Progress};
+use clap::Args;
+use journal::Subscriber;
+use service::units;
 use store::generation::Generations;
 
-use crate::cli::{RebuildOptions, Source};
-use crate::progress::Line;
+use super::progress::Line;
+use crate::rebuild::{self, Phase, Progress, Source};
 
-pub fn run(options: &RebuildOptions) -> anyhow::Result<ExitCode> {
-    options.data_dir.must_exist()?;
-    let (store, journal) = (options.data_dir.store(), options.data_dir.journal());
-    let mut subscriber = journal::local::open_reader(&journal)?;
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Go on although the journal no longer holds all that the store does
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// Give up what an interrupted rebuild has made
+    #[arg(long)]
+    pub restart: bool,
+    /// Remove the old store once the new one is served
+    #[arg(long)]
+    pub drop_old: bool,
+    /// How long to wait until a running server has taken the new store over
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
+    pub patience: Duration,
+}
+
+/// Makes a new generation of the store in `store`, and waits until it is served.
+pub fn rebuild(
+    store: &Path,
+    subscriber: &mut dyn Subscriber,
+    source: Source,
+    options: &Options,
+) -> anyhow::Result<ExitCode> {
     let chosen = rebuild::Options {
-        source: match options.from {
-            Source::Journal => rebuild::Source::Journal,
-            Source::Store => rebuild::Source::Store,
-        },
+        source,
         accept_loss: options.accept_loss,
         restart: options.restart,
         store: store::Options::default(),
     };
-    let generations = Generations::open(&store)?;
+    let generations = Generations::open(store)?;
     let old = generations.current()?;
     let mut line = Line::new(std::io::stderr().is_terminal());
     let mut report = Report::new();
     // A signal ends the process; a rebuild goes on where it was.
     let stop = AtomicBool::new(false);
-    let generation = rebuild::make(&store, &mut subscriber, &chosen, &stop, &mut |progress| {
+    let generation = rebuild::make(store, subscriber, &chosen, &stop, &mut |progress| {
         line.show(|| report.text(progress));
     })?;
     line.clear();
     println!("generation {generation} is ready; waiting until it is served");
-    if !rebuild::adopt(&store, generation, options.patience)? {
+    if !rebuild::adopt(store, generation, options.patience)? {
         println!("the running server has not taken it over yet; it will when it is caught up");
         return Ok(ExitCode::FAILURE);
     }
