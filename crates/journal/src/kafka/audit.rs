@@ -11,7 +11,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::context::Context;
 use super::record::entry;
-use super::{Settings, native, offsets, refused, topics, unavailable};
+use super::{PATIENCE, Settings, native, offsets, refused, topics, unavailable};
 use crate::{Error, Extent};
 
 /// A record that was read.
@@ -54,7 +54,7 @@ fn examine(settings: &Settings, partitions: u32, known: &[Known]) -> Result<Vec<
     }
     let consumer: BaseConsumer<Context> =
         BaseConsumer::from_config_and_context(&settings.consumer(), Context::default()).map_err(|it| refused(&it))?;
-    let extents = offsets::extents(&consumer, &settings.topic, partitions)?;
+    let extents = offsets::extents(&consumer, &settings.topic, partitions, PATIENCE)?;
     let mut marks = BTreeMap::new();
     for Known { partition, position, mark } in known {
         let Some(&Extent { start, end, .. }) = extents.get(*partition as usize) else { continue };

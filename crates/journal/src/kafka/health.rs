@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::audit::{Known, audit};
-use super::offsets;
 use super::reader::{RETRY, Reader};
 use super::track::{Track, count};
+use super::{PATIENCE, offsets};
 use crate::Extent;
 
 /// The longest time between two consumers made anew in vain.
@@ -19,6 +19,8 @@ pub struct Health {
     pub failed: bool,
     /// librdkafka had nothing more since the last look.
     pub drained: bool,
+    /// Where every partition was when the consumer could not even ask for the ends of the log.
+    pub unanswered: Option<Vec<Option<u64>>>,
     pub unreadable: u32,
     pub last_unreadable: Instant,
     pub last_look: Instant,
@@ -36,6 +38,7 @@ impl Health {
             suspicious: false,
             failed: false,
             drained: false,
+            unanswered: None,
             unreadable: 0,
             last_unreadable: now,
             last_look: now,
@@ -59,9 +62,10 @@ impl Reader {
         self.health.last_look = Instant::now();
         let idle = std::mem::take(&mut self.health.drained) && self.held.is_empty();
         let Some(consumer) = &self.consumer else { return };
-        let Ok(extents) = offsets::extents(consumer, &self.settings.topic, count(&self.tracks)) else {
+        let Ok(extents) = offsets::extents(consumer, &self.settings.topic, count(&self.tracks), PATIENCE) else {
             // A consumer that cannot even ask may be the one that is stuck; a fresh client will see.
             self.health.suspicious = true;
+            self.health.unanswered = idle.then(|| self.tracks.iter().map(|it| it.position).collect());
             return;
         };
         let since_rebuild = self.health.last_rebuild.elapsed();
@@ -87,7 +91,7 @@ impl Reader {
         }
         let suspicious = self.health.suspicious;
         match audit(&self.settings, count(&self.tracks), &self.known(suspicious)) {
-            Ok(_) => {
+            Ok(extents) => {
                 self.health.suspicious = false;
                 self.health.last_audit = Instant::now();
                 self.health.last_try = None;
@@ -97,12 +101,30 @@ impl Reader {
                 if !suspicious {
                     self.tracks.iter_mut().for_each(|it| it.anchor = it.last);
                 }
+                self.give_up_a_mute_consumer(&extents);
             }
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, topic = self.settings.topic, "the topic cannot be examined now; it is tried again");
                 self.health.last_try = Some(Instant::now());
             }
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// A fresh client was answered: a consumer that was not, and gave nothing of what is there, has no excuse.
+    fn give_up_a_mute_consumer(&mut self, extents: &[Extent]) {
+        let Some(positions) = self.health.unanswered.take() else { return };
+        let is_behind = |it: &&Extent| {
+            let partition = it.partition as usize;
+            let before = positions.get(partition).copied().flatten();
+            let now = self.tracks.get(partition).and_then(|track| track.position);
+            before.is_some() && before == now && before < Some(it.end)
+        };
+        if self.held.is_empty()
+            && let Some(Extent { partition, end, .. }) = extents.iter().find(is_behind)
+        {
+            let why = format!("it answers no question and gives nothing, though partition {partition} goes to {end}");
+            self.rebuild(&why);
         }
     }
 

@@ -13,8 +13,11 @@ use crate::Error;
 const CHUNK_BYTES: usize = 4 << 20;
 const CHUNK_RECORDS: usize = 8192;
 
-/// As often may a record be unreadable before it counts as damaged: the fault may be in memory or on the way.
-const REREADS: u32 = 3;
+/// As often may a record be unreadable before it counts as damaged: the fault may be in memory or on the way. Not more
+/// often than that: behind a wrong checksum librdkafka goes on at a wrong place of the response (2.12,
+/// rdkafka_msgset_reader.c, `rd_kafka_buf_skip_to(rkbuf, crc_len)`), and what it takes there for a message of an old
+/// format may end the process by an assertion.
+const READS: u32 = 2;
 
 /// Without an unreadable record for so long, the count begins anew.
 const FORGIVEN: Duration = Duration::from_secs(60);
@@ -88,7 +91,7 @@ impl Reader {
         let is_new = self.health.last_unreadable.elapsed() > FORGIVEN;
         self.health.unreadable = if is_new { 1 } else { self.health.unreadable + 1 };
         self.health.last_unreadable = Instant::now();
-        if self.health.unreadable < REREADS {
+        if self.health.unreadable < READS {
             self.keep_held();
             self.rebuild(&format!("a record cannot be read: {error}"));
         } else {

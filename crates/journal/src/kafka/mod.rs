@@ -24,7 +24,8 @@ mod ticket;
 pub mod topics;
 mod track;
 
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -40,6 +41,9 @@ use crate::Error;
 
 /// The name of the one header of a record.
 pub const HEADER: &str = "emberlog";
+
+/// How long a stop waits for a thread that may be asking brokers that are away.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long one question to the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +79,18 @@ fn refused(error: &KafkaError) -> Error {
         }
         error => Error::Configuration(format!("Kafka client: {error}")),
     }
+}
+
+/// Waits for a thread that was told to end, but not for long: a question cannot be broken off, and has no consequence.
+fn join(thread: JoinHandle<()>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() {
+        if Instant::now() > deadline {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let _ = thread.join();
 }
 
 /// Kafka counts partitions in `i32`.

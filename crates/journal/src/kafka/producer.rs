@@ -11,7 +11,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::context::Context;
-use super::refused;
+use super::{STOP_PATIENCE, join, refused};
 use crate::Error;
 
 /// How long a record may be on its way. Late ones are found once a second, and the answer is due after 5 s.
@@ -19,6 +19,9 @@ pub const MESSAGE_TIMEOUT: Duration = Duration::from_millis(3800);
 
 /// After this a record has been reported, whatever has become of it.
 pub const REPORTED: Duration = Duration::from_secs(8);
+
+/// How long a stop waits for what is under way. Nobody does any more, and the rest counts as never sent.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The producer of the moment.
 pub struct Slot {
@@ -52,7 +55,7 @@ impl Slot {
                 self.replace(&producer);
             }
         }
-        let _ = self.current().flush(REPORTED);
+        let _ = self.current().flush(DRAIN);
     }
 
     fn replace(&self, failed: &BaseProducer<Context>) {
@@ -71,7 +74,8 @@ impl Slot {
         );
         // Each record of the failed one still gets its report, or its publisher would wait in vain.
         let deadline = Instant::now() + REPORTED;
-        while failed.in_flight_count() > 0 && Instant::now() < deadline {
+        let is_over = || Instant::now() > deadline || self.stop.load(Ordering::Relaxed);
+        while failed.in_flight_count() > 0 && !is_over() {
             failed.poll(Duration::from_millis(10));
         }
     }
@@ -92,12 +96,12 @@ impl Service {
     }
 }
 
-/// Waits for what is under way.
+/// Waits for what is under way, for a moment.
 impl Drop for Service {
     fn drop(&mut self) {
         self.slot.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            join(thread, DRAIN + STOP_PATIENCE);
         }
     }
 }

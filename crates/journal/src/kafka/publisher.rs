@@ -15,7 +15,7 @@ use super::budget::Budget;
 use super::producer::{REPORTED, Service};
 use super::ticket::{Outcome, Ticket};
 use super::topics::{self, Topic};
-use super::{HEADER, PublisherMetrics, Settings, native};
+use super::{HEADER, PublisherMetrics, STOP_PATIENCE, Settings, join, native};
 use crate::{Error, Position, Publication, Record, partition};
 
 /// Memory that librdkafka takes for a record beside its bytes, about.
@@ -240,7 +240,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.nudge.take());
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            join(thread, STOP_PATIENCE);
         }
     }
 }

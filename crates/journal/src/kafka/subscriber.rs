@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::inbox::Inbox;
 use super::reader::{Reader, Slot};
-use super::{Settings, SubscriberMetrics, offsets, topics};
+use super::{STOP_PATIENCE, Settings, SubscriberMetrics, join, offsets, topics};
 use crate::{Entry, Error, Extent, Position};
 
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ impl Default for Options {
         }
     }
 }
+
+/// The thread that asks for extents may have to stop; it will ask again otherwise.
+const EXTENTS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads all partitions of one topic.
 pub struct Subscriber {
@@ -94,7 +97,7 @@ impl crate::Subscriber for Subscriber {
         let consumer = self.consumer.get();
         let consumer =
             consumer.ok_or_else(|| Error::Unavailable("the Kafka consumer is being made anew".to_owned()))?;
-        self.known = offsets::extents(&consumer, &self.settings.topic, self.partitions)?;
+        self.known = offsets::extents(&consumer, &self.settings.topic, self.partitions, EXTENTS_PATIENCE)?;
         Ok(self.known.clone())
     }
 
@@ -123,7 +126,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.inbox.stop();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            join(thread, STOP_PATIENCE);
         }
     }
 }

@@ -15,8 +15,6 @@ pub type Outcome = Result<Vec<Position>, KafkaError>;
 #[derive(Debug)]
 pub struct Ticket {
     state: Mutex<State>,
-    /// Given back with the last reference, so after the last report, whoever stopped waiting.
-    _lease: Lease,
 }
 
 #[derive(Debug)]
@@ -24,14 +22,16 @@ struct State {
     left: usize,
     positions: Vec<Position>,
     failed: Option<KafkaError>,
+    /// Held until the last report, whoever stopped waiting; or until the last reference, if not all records were sent.
+    lease: Option<Lease>,
     done: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Ticket {
     pub fn new(records: usize, lease: Lease) -> (Self, oneshot::Receiver<Outcome>) {
         let (done, outcome) = oneshot::channel();
-        let state = State { left: records, positions: Vec::new(), failed: None, done: Some(done) };
-        (Self { state: Mutex::new(state), _lease: lease }, outcome)
+        let state = State { left: records, positions: Vec::new(), failed: None, lease: Some(lease), done: Some(done) };
+        (Self { state: Mutex::new(state) }, outcome)
     }
 
     /// The delivery report of one record. An offset is not known of a record that a retry found to be there already.
@@ -52,6 +52,8 @@ impl Ticket {
                 Some(error) => Err(error),
                 None => Ok(std::mem::take(&mut state.positions)),
             };
+            // Whoever has the answer can publish as much again at once.
+            drop(state.lease.take());
             let _ = done.send(outcome);
         }
     }
@@ -68,4 +70,25 @@ impl State {
 
 fn is_consequence(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntGauge;
+
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[test]
+    fn the_budget_is_given_back_before_the_answer_and_not_before_the_last_report() {
+        let budget = Budget::new(10, IntGauge::new("bytes", "Bytes.").unwrap());
+        let (ticket, outcome) = Ticket::new(2, budget.take(10).unwrap());
+        // As librdkafka holds it, beyond the last report.
+        let ticket = std::sync::Arc::new(ticket);
+        ticket.report(Ok((0, Some(1))));
+        assert!(budget.take(1).is_err());
+        ticket.report(Ok((0, Some(2))));
+        assert_eq!(outcome.blocking_recv().unwrap().unwrap(), [Position { partition: 0, offset: 2 }]);
+        assert!(budget.take(10).is_ok());
+    }
 }

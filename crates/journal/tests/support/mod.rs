@@ -126,10 +126,12 @@ pub fn values(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(|it| String::from_utf8_lossy(&it.record.value).into_owned()).collect()
 }
 
-/// The budget of what was acknowledged comes back a moment after the answer.
-pub fn is_given_back(metrics: &PublisherMetrics) -> bool {
-    (0..100).any(|_| {
-        std::thread::sleep(SECOND / 100);
-        metrics.in_flight_bytes.get() == 0
-    })
+/// Not to be compressed.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..len).map(|_| next()).collect()
 }
