@@ -321,7 +321,7 @@ const AGAIN: Order = Order { accept_gap: false };
 
 /// Ends the runs that events were sent of.
 fn finished(runs: usize) -> impl Iterator<Item = Record> {
-    records(100_000, runs).into_iter().enumerate().map(|(i, record)| {
+    records(100_001, runs).into_iter().enumerate().map(|(i, record)| {
         let key = RunName::new("job", &format!("run {i}")).unwrap().to_key();
         let value = format!(r#"{{"Event":"SparkListenerApplicationEnd","Timestamp":{i}}}"#);
         Record { key: key.into(), value: value.into(), ..record }
