@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub struct Ports {
     pub client: u16,
     pub controller: u16,
+    /// For clients with TLS and a password.
+    pub secure: Option<u16>,
 }
 
 pub fn node_dir(dir: &Path, node: usize) -> PathBuf {
@@ -33,14 +35,15 @@ fn properties(node: usize, data: &Path, ports: &[Ports], extra: &[(&str, &str)])
     let many = ports.len().min(3).to_string();
     let in_sync = if ports.len() >= 3 { "2" } else { "1" };
     let voters: Vec<_> = (1..).zip(ports).map(|(id, it)| format!("{id}@127.0.0.1:{}", it.controller)).collect();
-    let Ports { client, controller } = ports[node - 1];
+    let Ports { client, controller, secure } = ports[node - 1];
+    let secure = secure.map_or_else(String::new, |port| format!(",SASL_SSL://127.0.0.1:{port}"));
     let own = [
         ("process.roles", "broker,controller".to_owned()),
         ("node.id", node.to_string()),
         ("controller.quorum.voters", voters.join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        ("listeners", format!("PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}")),
-        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{client}")),
+        ("listeners", format!("PLAINTEXT://127.0.0.1:{client}{secure},CONTROLLER://127.0.0.1:{controller}")),
+        ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{client}{secure}")),
         ("log.dirs", data.display().to_string()),
         ("default.replication.factor", many.clone()),
         ("offsets.topic.replication.factor", many.clone()),
@@ -51,6 +54,7 @@ fn properties(node: usize, data: &Path, ports: &[Ports], extra: &[(&str, &str)])
         ("share.coordinator.state.topic.min.isr", in_sync.to_owned()),
     ];
     let fixed = [
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"),
         ("auto.create.topics.enable", "false"),
         ("offsets.topic.num.partitions", "4"),
         ("transaction.state.log.num.partitions", "4"),

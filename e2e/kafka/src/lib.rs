@@ -9,6 +9,7 @@ mod admin;
 mod files;
 mod process;
 mod raw;
+mod security;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 use files::Ports;
 use process::Process;
 pub use raw::RawRecord;
+pub use security::PlainUser;
 
 /// Names a broker of the user's own for the tests that need no more than topics.
 pub const EXTERNAL: &str = "EMBERLOG_TEST_KAFKA";
@@ -86,6 +88,10 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
+fn new_dir() -> TempDir {
+    TempDir::with_prefix("emberlog-kafka-").unwrap()
+}
+
 impl Cluster {
     /// Starts that many nodes and waits until all of them serve.
     pub fn start(nodes: usize) -> Self {
@@ -94,11 +100,16 @@ impl Cluster {
 
     /// `extra` are broker properties beside, or instead of, those for tests.
     pub fn with_properties(nodes: usize, extra: &[(&str, &str)]) -> Self {
+        Self::launched(new_dir(), nodes, false, extra)
+    }
+
+    fn launched(dir: TempDir, nodes: usize, is_secure: bool, extra: &[(&str, &str)]) -> Self {
         let home = Home::find();
-        let dir = TempDir::with_prefix("emberlog-kafka-").unwrap();
         // A static is never dropped; this removes the data when the test process is gone.
         let sweeper = Process::at_end_of_test(&format!("rm -rf '{}'", dir.path().display()));
-        let ports: Vec<Ports> = (0..nodes).map(|_| Ports { client: free_port(), controller: free_port() }).collect();
+        let secure = || is_secure.then(free_port);
+        let ports = || Ports { client: free_port(), controller: free_port(), secure: secure() };
+        let ports: Vec<Ports> = (0..nodes).map(|_| ports()).collect();
         files::prepare(dir.path(), &home.shared, &ports, extra);
         let processes = ports.iter().map(|_| None).collect();
         let mut cluster = Self { home, ports, processes, dir, _sweeper: sweeper };

@@ -11,7 +11,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::context::Context;
 use super::record::entry;
-use super::{PATIENCE, Settings, native, offsets, refused, topics, unavailable};
+use super::{PATIENCE, Settings, native, offsets, refused, topics};
 use crate::{Error, Extent};
 
 /// A record that was read.
@@ -74,7 +74,7 @@ fn reread(consumer: &BaseConsumer<Context>, topic: &str, mut marks: BTreeMap<u32
     if marks.is_empty() {
         return Ok(());
     }
-    let failed = |error| unavailable(&format!("reading {topic} again"), &error);
+    let failed = |error| consumer.context().unavailable(&format!("reading {topic} again"), &error);
     let mut list = TopicPartitionList::new();
     for (partition, mark) in &marks {
         let offset = Offset::Offset(i64::try_from(mark.offset).unwrap_or(i64::MAX));

@@ -1,7 +1,7 @@
 //! What librdkafka calls back: log lines, errors, delivery reports.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
@@ -12,18 +12,41 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
 use super::ticket::Ticket;
+use crate::Error;
 
 #[derive(Debug, Default)]
 pub struct Context {
     /// The user asked for librdkafka's debug lines.
     verbose: bool,
+    /// What goes wrong is in the answers; lines beside them would repeat it.
+    quiet: bool,
     fatal: AtomicBool,
     made_anew: AtomicBool,
+    /// Of the last connection that failed: a question that had no answer does not tell.
+    cause: Mutex<Option<String>>,
 }
 
 impl Context {
     pub fn new(verbose: bool) -> Self {
         Self { verbose, ..Self::default() }
+    }
+
+    pub fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
+    /// An error that may pass: the brokers cannot be reached, or cannot answer now.
+    pub fn unavailable(&self, doing: &str, error: &KafkaError) -> Error {
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Error::Unavailable(match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => format!("{doing}: {error}: the user lacks a right"),
+            // A listener that wants TLS hangs up on who begins without.
+            _ if cause.as_ref().is_some_and(|it| it.contains("in state APIVERSION_QUERY")) => {
+                let cause = cause.unwrap_or_default();
+                format!("{doing}: {error}: {cause}: if the listener wants TLS, set security.protocol")
+            }
+            _ => cause.map_or_else(|| format!("{doing}: {error}"), |it| format!("{doing}: {error}: {it}")),
+        })
     }
 
     /// The producer can no longer keep its promise, and refuses everything.
@@ -44,12 +67,21 @@ fn tells_another_topic_id(facility: &str, line: &str) -> bool {
     facility == "METADATA" && line.contains("changed id from") && !line.contains(NO_ID)
 }
 
+/// Without `[thrd:NAME]: `.
+fn without_thread(line: &str) -> &str {
+    line.strip_prefix("[thrd:").and_then(|it| it.split_once("]: ")).map_or(line, |(_, it)| it)
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if tells_another_topic_id(facility, line) {
             self.made_anew.store(true, Ordering::Relaxed);
         }
+        if facility == "FAIL" {
+            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(without_thread(line).to_owned());
+        }
         match level {
+            _ if self.quiet => {}
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::warn!(target: "librdkafka", facility, "{line}");
             }
@@ -67,6 +99,9 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.fatal.store(true, Ordering::Relaxed);
+        }
+        if self.quiet {
+            return;
         }
         tracing::warn!(target: "librdkafka", %error, "{reason}");
     }

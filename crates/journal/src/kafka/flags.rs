@@ -12,6 +12,7 @@ use crate::Error;
 /// For programs that cannot do without Kafka.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Kafka")]
+#[group(skip)]
 pub struct Flags {
     /// Where to ask for the cluster first; comma separated
     #[arg(long, env = "EMBERLOG_KAFKA_BROKERS", value_name = "HOST:PORT,...")]

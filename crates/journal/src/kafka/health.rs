@@ -21,6 +21,7 @@ pub struct Health {
     pub drained: bool,
     /// Where every partition was when the consumer could not even ask for the ends of the log.
     pub unanswered: Option<Vec<Option<u64>>>,
+    pub last_forbidden: Option<Instant>,
     pub unreadable: u32,
     pub last_unreadable: Instant,
     pub last_look: Instant,
@@ -39,6 +40,7 @@ impl Health {
             failed: false,
             drained: false,
             unanswered: None,
+            last_forbidden: None,
             unreadable: 0,
             last_unreadable: now,
             last_look: now,

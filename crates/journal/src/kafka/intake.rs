@@ -19,7 +19,7 @@ const CHUNK_RECORDS: usize = 8192;
 /// format may end the process by an assertion.
 const READS: u32 = 2;
 
-/// Without an unreadable record for so long, the count begins anew.
+/// Without an unreadable record for so long, the count begins anew; a missing right is told of again.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
 impl Reader {
@@ -70,6 +70,13 @@ impl Reader {
             }
             Some(Code::GroupAuthorizationFailed) => {
                 tracing::debug!(%error, "offsets for lag tools cannot be committed");
+            }
+            Some(Code::TopicAuthorizationFailed) => {
+                if self.health.last_forbidden.is_none_or(|it| it.elapsed() >= FORGIVEN) {
+                    self.health.last_forbidden = Some(Instant::now());
+                    let topic = &self.settings.topic;
+                    tracing::warn!(%error, topic, "the user has no right to read the topic; it is tried again");
+                }
             }
             Some(Code::AutoOffsetReset) => {
                 self.health.suspicious = true;

@@ -27,7 +27,7 @@ mod track;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 pub use deferred_publisher::DeferredPublisher;
 pub use deferred_subscriber::DeferredSubscriber;
@@ -56,18 +56,6 @@ pub struct Settings {
     pub topic: String,
     /// librdkafka's own, from the user.
     pub properties: Properties,
-}
-
-/// An error that may pass: the brokers cannot be reached, or cannot answer now.
-fn unavailable(doing: &str, error: &KafkaError) -> Error {
-    let hint = match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => " (the user has no right on the topic)",
-        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-            " (wrong user or password?)"
-        }
-        _ => "",
-    };
-    Error::Unavailable(format!("{doing}: {error}{hint}"))
 }
 
 /// An error that stays until somebody changes the configuration.

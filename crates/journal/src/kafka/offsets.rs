@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::context::Context;
-use super::{native, unavailable};
+use super::native;
 use crate::{Error, Extent};
 
 /// Asks the leaders, so never from a cache: one request to each for the starts, one for the ends.
@@ -38,7 +38,8 @@ fn ask(
     which: Offset,
     patience: Duration,
 ) -> Result<Vec<u64>, Error> {
-    let failed = |error: &KafkaError| unavailable(&format!("asking for the offsets of {topic}"), error);
+    let failed =
+        |error: &KafkaError| consumer.context().unavailable(&format!("asking for the offsets of {topic}"), error);
     let mut list = TopicPartitionList::with_capacity(partitions as usize);
     for partition in 0..partitions {
         list.add_partition_offset(topic, native(partition), which).map_err(|error| failed(&error))?;

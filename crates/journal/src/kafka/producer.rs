@@ -1,7 +1,7 @@
 //! The producer and the thread that serves it. A producer that has failed for good is replaced by a new one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::context::Context;
+use super::reader::RETRY;
 use super::{STOP_PATIENCE, join, refused};
 use crate::Error;
 
@@ -28,6 +29,8 @@ pub struct Slot {
     config: ClientConfig,
     verbose: bool,
     current: RwLock<Arc<BaseProducer<Context>>>,
+    /// Why the last one failed for good.
+    failure: Mutex<Option<String>>,
     stop: AtomicBool,
     rebuilds: IntCounter,
 }
@@ -47,18 +50,30 @@ impl Slot {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why a record was not sent that was taken from a producer which has failed.
+    pub fn failure(&self) -> Option<String> {
+        let now = self.current().client().fatal_error().map(|(_, text)| text);
+        now.or_else(|| self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     fn serve(&self) {
+        let mut replaced: Option<Instant> = None;
         while !self.stop.load(Ordering::Relaxed) {
             let producer = self.current();
             producer.poll(Duration::from_millis(50));
-            if producer.context().is_fatal() || producer.client().fatal_error().is_some() {
+            let has_failed = producer.context().is_fatal() || producer.client().fatal_error().is_some();
+            // A new one may fail at once as well, without a right for one.
+            if has_failed && replaced.is_none_or(|it| it.elapsed() >= RETRY) {
                 self.replace(&producer);
+                replaced = Some(Instant::now());
             }
         }
         let _ = self.current().flush(DRAIN);
     }
 
     fn replace(&self, failed: &BaseProducer<Context>) {
+        let why = failed.client().fatal_error().map(|(_, text)| text).unwrap_or_default();
+        let before = self.failure.lock().unwrap_or_else(PoisonError::into_inner).replace(why.clone());
         match Self::create(&self.config, self.verbose) {
             Ok(fresh) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh,
             Err(error) => {
@@ -67,11 +82,12 @@ impl Slot {
             }
         }
         self.rebuilds.inc();
-        let why = failed.client().fatal_error().map(|(_, text)| text).unwrap_or_default();
-        tracing::error!(
-            why,
-            "the Kafka producer has failed for good and was replaced; publications under way are answered as failed"
-        );
+        if before.as_ref() != Some(&why) {
+            tracing::error!(
+                why,
+                "the Kafka producer has failed for good and was replaced; publications under way are answered as failed"
+            );
+        }
         // Each record of the failed one still gets its report, or its publisher would wait in vain.
         let deadline = Instant::now() + REPORTED;
         let is_over = || Instant::now() > deadline || self.stop.load(Ordering::Relaxed);
@@ -84,7 +100,14 @@ impl Slot {
 impl Service {
     pub fn start(config: ClientConfig, verbose: bool, rebuilds: IntCounter) -> Result<Self, Error> {
         let current = RwLock::new(Slot::create(&config, verbose)?);
-        let slot = Arc::new(Slot { config, verbose, current, stop: AtomicBool::new(false), rebuilds });
+        let slot = Arc::new(Slot {
+            config,
+            verbose,
+            current,
+            failure: Mutex::new(None),
+            stop: AtomicBool::new(false),
+            rebuilds,
+        });
         let served = slot.clone();
         let thread = thread::Builder::new().name("kafka-producer".to_owned()).spawn(move || served.serve());
         let thread = thread.map_err(|error| Error::Unavailable(error.to_string()))?;

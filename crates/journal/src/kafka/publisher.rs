@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 
@@ -115,10 +115,10 @@ impl Publisher {
         let lost = || Error::Unavailable("Kafka's client did not report on the publication".to_owned());
         let outcome: Outcome = outcome.map_err(|_| lost())?.map_err(|_| lost())?;
         let positions = outcome.map_err(|error| {
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            if error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
                 self.watch.nudge();
             }
-            self.topic.explain(&error)
+            self.explain(&error)
         })?;
         self.metrics.acknowledge_seconds.observe(began.elapsed().as_secs_f64());
         self.metrics.records.inc_by(count as u64);
@@ -136,13 +136,33 @@ impl Publisher {
             .headers(headers);
         let sent = self.service.slot().current().send(message);
         sent.map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            Some(Code::MessageSizeTooLarge) => {
                 let limit = self.topic.max_record_bytes.load(Ordering::Relaxed);
                 Error::RecordTooLarge { bytes: record.size(), limit: limit.min(record.size().saturating_sub(1)) }
             }
-            Some(RDKafkaErrorCode::QueueFull) => Error::Overloaded,
-            _ => self.topic.explain(&error),
+            Some(Code::QueueFull) => Error::Overloaded,
+            _ => self.explain(&error),
         })
+    }
+
+    fn explain(&self, error: &KafkaError) -> Error {
+        let topic = &self.topic.settings.topic;
+        let advice = match error.rdkafka_error_code() {
+            Some(Code::MessageTimedOut) => "the brokers did not acknowledge in time",
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => "the topic is not there",
+            Some(Code::UnknownPartition) => "the topic has other partitions than when this process started; restart it",
+            Some(Code::MessageSizeTooLarge) => "the topic's max.message.bytes was lowered; it is being read again",
+            Some(Code::TopicAuthorizationFailed) => "the user has no right to write to it",
+            Some(Code::Fatal | Code::PurgeQueue | Code::PurgeInflight) => {
+                let why = self.service.slot().failure().unwrap_or_else(|| error.to_string());
+                // A broker lets nobody publish who may not write to any topic, and calls it a right on the cluster.
+                let is_forbidden = why.contains("Cluster authorization failed");
+                let hint = if is_forbidden { "; the user has no right to write to it" } else { "" };
+                return Error::Unavailable(format!("publishing to {topic}: the producer has failed ({why}){hint}"));
+            }
+            _ => "not acknowledged",
+        };
+        Error::Unavailable(format!("publishing to {topic}: {advice} ({error})"))
     }
 }
 
@@ -168,23 +188,6 @@ impl Watched {
             Some(why) => Err(Error::Unavailable(why.clone())),
             None => Ok(()),
         }
-    }
-
-    fn explain(&self, error: &KafkaError) -> Error {
-        let advice = match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageTimedOut) => "the brokers did not acknowledge in time",
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                "the topic is not there"
-            }
-            Some(RDKafkaErrorCode::UnknownPartition) => {
-                "the topic has other partitions than when this process started; restart it"
-            }
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                "the topic's max.message.bytes was lowered; it is being read again"
-            }
-            _ => "not acknowledged",
-        };
-        Error::Unavailable(format!("publishing to {}: {advice} ({error})", self.settings.topic))
     }
 
     fn examine(&self, before: &mut Topic) {

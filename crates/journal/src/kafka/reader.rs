@@ -14,7 +14,7 @@ use super::health::Health;
 use super::inbox::{Inbox, Orders};
 use super::subscriber::Options;
 use super::track::{Track, offset};
-use super::{PATIENCE, Settings, SubscriberMetrics, native, refused, unavailable};
+use super::{PATIENCE, Settings, SubscriberMetrics, native, refused};
 use crate::{Entry, Error};
 
 /// How long the thread waits for a record before it looks around.
@@ -108,7 +108,11 @@ impl Reader {
         let consumer: BaseConsumer<Context> =
             BaseConsumer::from_config_and_context(&self.settings.consumer(), context).map_err(|it| refused(&it))?;
         let topic = &self.settings.topic;
-        let failed = |error| unavailable(&format!("reading {topic}"), &error);
+        let failed = |error| {
+            // For the line that says why. Nothing is assigned, so nothing else comes.
+            consumer.poll(TICK);
+            consumer.context().unavailable(&format!("reading {topic}"), &error)
+        };
         // An offset asked for before the leader is known is asked for again only after half a second.
         consumer.fetch_metadata(Some(topic), PATIENCE).map_err(failed)?;
         let mut list = TopicPartitionList::new();

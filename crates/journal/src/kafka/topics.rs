@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{FromClientConfig, RDKafkaLogLevel};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::block_on::block_on;
-use super::{PATIENCE, Settings, refused, unavailable};
+use super::context::Context;
+use super::{PATIENCE, Settings, refused};
 use crate::Error;
 
 /// The most bytes that a record has by default, compressed, with all that Kafka adds.
@@ -18,6 +19,9 @@ pub const MAX_MESSAGE_BYTES: usize = 16_000_000;
 
 /// What Kafka adds to a record that is alone in its batch, generously.
 const OVERHEAD: usize = 1000;
+
+/// How long librdkafka's lines about a failure are waited for.
+const LINES: Duration = Duration::from_millis(20);
 
 /// What a topic is created with.
 #[derive(Debug, Clone)]
@@ -54,10 +58,14 @@ pub enum Created {
     Existed,
 }
 
-fn client(settings: &Settings) -> Result<AdminClient<DefaultClientContext>, Error> {
-    // What goes wrong is in the answer; the lines beside it would repeat it.
-    let config = settings.admin().set_log_level(RDKafkaLogLevel::Emerg).clone();
-    AdminClient::from_config(&config).map_err(|error| refused(&error))
+/// For creating and for configurations.
+fn admin(settings: &Settings) -> Result<AdminClient<Context>, Error> {
+    AdminClient::from_config_and_context(&settings.admin(), Context::quiet()).map_err(|error| refused(&error))
+}
+
+/// For metadata: other than an admin client, it can be polled for what went wrong.
+fn client(settings: &Settings) -> Result<BaseProducer<Context>, Error> {
+    BaseProducer::from_config_and_context(&settings.admin(), Context::quiet()).map_err(|error| refused(&error))
 }
 
 fn options() -> AdminOptions {
@@ -80,8 +88,10 @@ pub fn create(settings: &Settings, layout: &Layout) -> Result<Created, Error> {
         .set("retention.ms", &retention)
         .set("retention.bytes", "-1");
     let doing = format!("creating the topic {}", settings.topic);
-    let results = block_on(client(settings)?.create_topics([&topic], &options()));
-    let result = results.map_err(|error| unavailable(&doing, &error))?.pop();
+    // Says why, when the brokers cannot be reached.
+    cluster_answers(settings, &doing)?;
+    let results = block_on(admin(settings)?.create_topics([&topic], &options()));
+    let result = results.map_err(|error| Error::Unavailable(format!("{doing}: {error}")))?.pop();
     match result {
         Some(Ok(_)) => Ok(Created::New),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Created::Existed),
@@ -100,9 +110,8 @@ pub fn create(settings: &Settings, layout: &Layout) -> Result<Created, Error> {
 /// Examines the topic. What breaks the promise is an error with advice; a topic that is not there, or brokers that
 /// do not answer, are errors that may pass.
 pub fn check(settings: &Settings) -> Result<Topic, Error> {
-    let client = client(settings)?;
-    let mut topic = describe(settings, &client)?;
-    match configuration(settings, &client) {
+    let mut topic = describe(settings)?;
+    match configuration(settings) {
         Ok(config) => judge(settings, &config, &mut topic)?,
         Err(why) => topic.warnings.push(format!(
             "the configuration of the topic {} cannot be read ({why}), so it is not checked; the right DescribeConfigs \
@@ -113,12 +122,23 @@ pub fn check(settings: &Settings) -> Result<Topic, Error> {
     Ok(topic)
 }
 
-fn describe(settings: &Settings, client: &AdminClient<DefaultClientContext>) -> Result<Topic, Error> {
+fn cluster_answers(settings: &Settings, doing: &str) -> Result<(), Error> {
+    let client = client(settings)?;
+    let answer = client.client().fetch_metadata(Some(&settings.topic), PATIENCE);
+    answer.map(drop).map_err(|error| explain(&client, doing, &error))
+}
+
+fn explain(client: &BaseProducer<Context>, doing: &str, error: &KafkaError) -> Error {
+    client.poll(LINES);
+    client.context().unavailable(doing, error)
+}
+
+fn describe(settings: &Settings) -> Result<Topic, Error> {
     let name = &settings.topic;
-    let metadata = client
-        .inner()
-        .fetch_metadata(Some(name), PATIENCE)
-        .map_err(|error| unavailable(&format!("asking for the topic {name}"), &error))?;
+    let doing = format!("asking for the topic {name}");
+    let client = client(settings)?;
+    let metadata = client.client().fetch_metadata(Some(name), PATIENCE);
+    let metadata = metadata.map_err(|error| explain(&client, &doing, &error))?;
     let found = metadata.topics().first();
     match found.and_then(|it| it.error()) {
         None => {}
@@ -126,7 +146,8 @@ fn describe(settings: &Settings, client: &AdminClient<DefaultClientContext>) -> 
             return Err(Error::Unavailable(format!("there is no topic {name}; create it with `emberlog init`")));
         }
         Some(code) => {
-            return Err(Error::Unavailable(format!("asking for the topic {name}: {}", RDKafkaErrorCode::from(code))));
+            let error = KafkaError::MetadataFetch(code.into());
+            return Err(explain(&client, &doing, &error));
         }
     }
     let partitions = found.map(|it| it.partitions()).unwrap_or_default();
@@ -143,10 +164,13 @@ fn describe(settings: &Settings, client: &AdminClient<DefaultClientContext>) -> 
     })
 }
 
-fn configuration(settings: &Settings, client: &AdminClient<DefaultClientContext>) -> Result<ConfigResource, String> {
+fn configuration(settings: &Settings) -> Result<ConfigResource, String> {
     let resource = ResourceSpecifier::Topic(&settings.topic);
+    let client = admin(settings).map_err(|error| error.to_string())?;
     let mut results = block_on(client.describe_configs([&resource], &options())).map_err(|error| error.to_string())?;
     match results.pop() {
+        // A missing right is no error in the answer: it has no entries.
+        Some(Ok(config)) if config.entries.is_empty() => Err("the answer is empty".to_owned()),
         Some(Ok(config)) => Ok(config),
         Some(Err(code)) => Err(code.to_string()),
         None => Err("no answer".to_owned()),
