@@ -78,3 +78,13 @@ fn options(cli: &Cli) -> secondary::Options {
     let database = store::Options { block_cache: cli.block_cache, ..options.database.clone() };
     secondary::Options { database, ..options }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_conflicts() {
+        super::Cli::command().debug_assert();
+    }
+}

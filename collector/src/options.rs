@@ -8,6 +8,7 @@ use service::units;
 /// The flags of every binary that takes events in, to be flattened into its own.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Ingest")]
+#[group(skip)]
 pub struct Flags {
     /// The largest request body, as sent
     #[arg(long, env = "EMBERLOG_MAX_BODY", value_name = "SIZE", default_value = "32MiB", value_parser = units::size)]

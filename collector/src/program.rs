@@ -76,3 +76,13 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_conflicts() {
+        super::Cli::command().debug_assert();
+    }
+}

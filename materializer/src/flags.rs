@@ -8,6 +8,7 @@ use crate::Options;
 /// To be flattened into a binary's own.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
+#[group(skip)]
 pub struct Flags {
     /// Memory for decompressed blocks of the store
     #[arg(long, env = "EMBERLOG_BLOCK_CACHE", value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]

@@ -195,3 +195,13 @@ pub struct DlqReplayOptions {
     #[arg(long, env = "EMBERLOG_URL", value_name = "URL", default_value = "http://127.0.0.1:5000")]
     pub url: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_conflicts() {
+        super::Cli::command().debug_assert();
+    }
+}

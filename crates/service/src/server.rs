@@ -15,6 +15,7 @@ use crate::{Error, Health, health, limits, metrics, openapi, shutdown, units};
 /// The flags of every binary, to be flattened into its own.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
+#[group(skip)]
 pub struct Flags {
     /// Connections at once; those above it wait
     #[arg(long, env = "EMBERLOG_MAX_CONNECTIONS", default_value_t = 16_384)]

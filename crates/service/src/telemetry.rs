@@ -31,6 +31,7 @@ impl Format {
 /// The flags of every binary, to be flattened into its own.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Logs")]
+#[group(skip)]
 pub struct Options {
     /// How logs are written
     #[arg(long, env = "EMBERLOG_LOG_FORMAT", value_enum, default_value_t)]

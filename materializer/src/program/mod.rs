@@ -113,3 +113,13 @@ fn rebuild_from_topic(command: &RebuildCommand) -> anyhow::Result<ExitCode> {
     };
     rebuild(Path::new(&store), &mut subscriber, source, &command.options)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_has_no_conflicts() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -15,6 +15,7 @@ use super::progress::Line;
 use crate::rebuild::{self, Phase, Progress, Source};
 
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Options {
     /// Go on although the journal no longer holds all that the store does
     #[arg(long)]

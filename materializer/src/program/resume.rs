@@ -10,6 +10,7 @@ use service::units;
 use crate::{Order, Resumed};
 
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Options {
     /// Accept that records are missing, or that the journal is another one: runs that had not finished are marked, and
     /// what the journal holds is read from its start

@@ -14,6 +14,7 @@ use super::DataDir;
 use crate::{Connect, Flags, Hooks, Materializer, Metrics, Synced, Thread, quarantine, shown};
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Where health and metrics listen
     #[arg(long, env = "EMBERLOG_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:5002")]
