@@ -27,7 +27,7 @@ CARGO_BUILD := scripts/cargo build --release --locked --workspace
 
 help: ## print the targets
 	@echo "usage: make TARGET [NAME=VALUE]..."
-	@sed -nE 's/^([a-z_]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z_-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
 
 serve: build ## build and run the server; ARGS='--listen 0.0.0.0:5000' adds flags
 	@exec "$(BINARY)" serve $(ARGS)
@@ -62,6 +62,19 @@ test_kafka_faults: ## stop, freeze and damage real Kafka brokers: some minutes, 
 	@scripts/setup build listener
 	@scripts/cargo test --release --locked -p journal --features faults --test kafka_faults
 
+test-helm: ## check the Helm chart: schemas of several Kubernetes versions, and the real programs started as it says
+	@scripts/setup build
+	@$(CARGO_BUILD) --bins
+	@helm=$$(scripts/tool helm) && python=$$(scripts/tool python) && cd helm/tests && \
+		HELM="$$helm" EMBERLOG_BINARIES="$(CARGO_TARGET_DIR)/release" PYTHONDONTWRITEBYTECODE=1 "$$python" -m unittest
+
+test-compose: ## build the image and try docker-compose.yml, with services killed
+	@scripts/test-compose
+
+test-monitoring: ## check Prometheus' configuration, the alerts, and the dashboard's expressions
+	@promtool=$$(scripts/tool promtool) && "$$promtool" check config monitoring/prometheus.yml && \
+		"$$promtool" test rules monitoring/alerts_test.yml && PROMTOOL="$$promtool" monitoring/check-dashboard
+
 lint: ## check format, clippy and shell scripts
 	@scripts/setup build lint
 	@scripts/cargo fmt --all --check
@@ -83,4 +96,4 @@ clean: ## remove what was built, except RocksDB and the other dependencies
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@scripts/cargo clean --release $$(sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' */Cargo.toml crates/*/Cargo.toml)
 
-.PHONY: help test_kafka_faults serve run_one_app run_concurrent_apps build listener test lint bench install clean
+.PHONY: help test_kafka_faults test-helm test-compose test-monitoring serve run_one_app run_concurrent_apps build listener test lint bench install clean
