@@ -206,10 +206,11 @@ pub(crate) fn apply(
             Err(reason) => outcome.poison.push(Poison::new(entry, reason)),
         }
     }
-    for state in runs.changed() {
+    runs.each_changed(|state| {
         batch.put_run(&state.run, state.indexed)?;
         state.indexed = Some(state.run.started_at());
-    }
+        Ok(())
+    })?;
     Ok(outcome)
 }
 

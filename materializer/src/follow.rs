@@ -148,17 +148,20 @@ impl Materializer {
 
     /// Repeats what failed for a reason that may pass, from the stored offset on.
     fn retrying(&mut self, stop: &AtomicBool, mut step: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        let mut failed = false;
+        let mut failed: Option<String> = None;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
-            let again = if failed { self.begin() } else { Ok(()) };
+            let again = if failed.is_some() { self.begin() } else { Ok(()) };
             match again.and_then(|()| step(self)) {
                 Err(error) if error.is_retryable() => {
-                    failed = true;
                     self.metrics.retries.inc();
-                    tracing::warn!(%error, "applying failed; it is tried again");
+                    let text = error.to_string();
+                    if failed.as_ref() != Some(&text) {
+                        tracing::warn!(%error, "applying failed; it is tried again");
+                    }
+                    failed = Some(text);
                     std::thread::sleep(self.options.retry);
                     if let Err(error) = self.applier.writer().resume() {
                         tracing::warn!(%error, "RocksDB cannot go on yet");

@@ -90,13 +90,15 @@ impl State {
 #[derive(Debug)]
 pub struct Runs {
     by_key: HashMap<Bytes, State>,
+    /// The keys of this batch: far fewer than are in memory.
+    touched: Vec<Bytes>,
     limit: usize,
     batch: u64,
 }
 
 impl Runs {
     pub fn new(limit: usize) -> Self {
-        Self { by_key: HashMap::new(), limit, batch: 0 }
+        Self { by_key: HashMap::new(), touched: Vec::new(), limit, batch: 1 }
     }
 
     /// The run of a record's key, from memory or the store. `new_run` makes the record of a run seen for the first time.
@@ -123,19 +125,31 @@ impl Runs {
             self.by_key.insert(Bytes::copy_from_slice(key), state);
         }
         let Some(state) = self.by_key.get_mut(key) else { return Ok(Err("the run is not in memory".to_owned())) };
-        state.used = self.batch;
+        if state.used != self.batch {
+            state.used = self.batch;
+            self.touched.push(Bytes::copy_from_slice(key));
+        }
         Ok(Ok(state))
     }
 
-    pub fn changed(&mut self) -> impl Iterator<Item = &mut State> {
-        self.by_key.values_mut().filter(|state| state.changed)
+    /// Visits the runs that this batch has changed.
+    pub fn each_changed(&mut self, mut visit: impl FnMut(&mut State) -> Result<()>) -> Result<()> {
+        for key in &self.touched {
+            if let Some(state) = self.by_key.get_mut(key).filter(|state| state.changed) {
+                visit(state)?;
+            }
+        }
+        Ok(())
     }
 
     /// To be called when the batch is stored.
     pub fn committed(&mut self) {
         self.batch += 1;
-        let before = self.batch - 1;
-        self.by_key.values_mut().filter(|state| state.used == before).for_each(State::committed);
+        for key in self.touched.drain(..) {
+            if let Some(state) = self.by_key.get_mut(&key) {
+                state.committed();
+            }
+        }
         if self.by_key.len() > self.limit {
             let mut ages: Vec<u64> = self.by_key.values().map(|state| state.used).collect();
             let (_, middle, _) = ages.select_nth_unstable(self.limit / 2);
@@ -147,5 +161,6 @@ impl Runs {
     /// To be called when a batch was not stored: what is in memory is no longer what the store says.
     pub fn forget(&mut self) {
         self.by_key.clear();
+        self.touched.clear();
     }
 }
