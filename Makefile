@@ -19,7 +19,9 @@ DESTDIR ?=
 INSTALL ?= install
 ARGS ?=
 
-BINARY := $(CARGO_TARGET_DIR)/release/emberlog
+BINARIES := $(CARGO_TARGET_DIR)/release
+BINARY := $(BINARIES)/emberlog
+PROGRAMS := emberlog emberlog-collector emberlog-materializer emberlog-api
 JAR := listener/target/emberlog-listener.jar
 SCRIPTS := .ci/run examples/run $(wildcard scripts/*)
 # The same package selection everywhere: another one unifies features differently and compiles RocksDB again.
@@ -29,7 +31,7 @@ help: ## print the targets
 	@echo "usage: make TARGET [NAME=VALUE]..."
 	@sed -nE 's/^([a-z_-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
 
-serve: build ## build and run the server; ARGS='--listen 0.0.0.0:5000' adds flags
+serve: build-one ## build and run the server; ARGS='--listen 0.0.0.0:5000' adds flags
 	@exec "$(BINARY)" serve $(ARGS)
 
 run_one_app: $(JAR) ## run APP (pi) with real Spark SPARK (3.5 or 4) against EMBERLOG_URL (http://127.0.0.1:5000)
@@ -42,9 +44,24 @@ run_concurrent_apps: $(JAR) ## run APPS (pi sql_shuffle_skew failing streaming) 
 	@scripts/check-server "$(EMBERLOG_URL)"
 	@examples/run --spark "$(SPARK)" --url "$(EMBERLOG_URL)" --concurrent $(APPS:%.py=%)
 
-build: ## build the server
+build-one:
 	@scripts/setup build
 	@$(CARGO_BUILD) --bin emberlog
+
+build: ## build all programs
+	@scripts/setup build
+	@$(CARGO_BUILD) $(PROGRAMS:%=--bin %)
+
+kafka: ## start a real Apache Kafka on 127.0.0.1:9092 for development, without Docker
+	@scripts/setup kafka
+	@scripts/kafka start
+
+kafka-stop: ## stop it; its data stay
+	@scripts/kafka stop
+
+serve-kafka: build ## run collector, materializer and API as three processes on `make kafka`
+	@scripts/setup kafka
+	@exec scripts/serve-kafka "$(BINARIES)"
 
 listener: $(JAR) ## build the listener's jar
 
@@ -88,7 +105,7 @@ bench: ## measure every stage, each figure beside its limit; ARGS=--help tells m
 
 install: build $(JAR) ## install into PREFIX (/usr/local), below DESTDIR if given
 	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/emberlog"
-	$(INSTALL) -m 755 "$(BINARY)" "$(DESTDIR)$(PREFIX)/bin/emberlog"
+	$(INSTALL) -m 755 $(PROGRAMS:%="$(BINARIES)/%") "$(DESTDIR)$(PREFIX)/bin"
 	$(INSTALL) -m 644 "$(JAR)" "$(DESTDIR)$(PREFIX)/share/emberlog/emberlog-listener.jar"
 
 clean: ## remove what was built, except RocksDB and the other dependencies
@@ -96,4 +113,4 @@ clean: ## remove what was built, except RocksDB and the other dependencies
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@scripts/cargo clean --release $$(sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' */Cargo.toml crates/*/Cargo.toml)
 
-.PHONY: help test_kafka_faults test-helm test-compose test-monitoring serve run_one_app run_concurrent_apps build listener test lint bench install clean
+.PHONY: help test_kafka_faults test-helm test-compose test-monitoring serve serve-kafka kafka kafka-stop run_one_app run_concurrent_apps build build-one listener test lint bench install clean
