@@ -4,7 +4,10 @@
 #
 # The first build compiles RocksDB, some 35 minutes of processor time. Later ones take it from the cache mounts.
 
+# Packages have no versions here: Debian's mirrors keep the newest only.
+
 FROM rust:1-bookworm AS build
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libclang-dev libssl-dev pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
@@ -33,6 +36,7 @@ RUN --mount=type=cache,id=emberlog-maven,target=/root/.m2/repository,sharing=loc
     mvn -q -B -f listener/pom.xml -Dmaven.test.skip=true package
 
 FROM debian:bookworm-slim
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
