@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, LogLevel, ReadOptions, statistics::StatsLevel,
 };
 
-use crate::table::{meta, ring};
+use crate::table::meta;
+use crate::whole::{Finding, Seen};
 use crate::{Error, Result};
 
 /// What a deployment may want to change.
@@ -55,29 +57,49 @@ impl Database {
     /// Opens as it is now, beside a process that writes to it; later writes stay invisible.
     ///
     /// RocksDB reads the MANIFEST before the WALs: a flush between the two would hide batches in the middle, so a
-    /// view that lacks one is opened again.
+    /// view that may lack one is opened again.
     pub(crate) fn open_frozen(dir: &Path, options: &Options) -> Result<Arc<Self>> {
         const ATTEMPTS: usize = 20;
         let options = rocksdb_options(options);
+        let (mut seen, mut failure) = (Seen::default(), None);
         for _ in 0..ATTEMPTS {
-            // A compaction may remove a file between its listing and its opening.
-            let Ok(db) = DB::open_for_read_only(&options, dir, false) else {
-                std::thread::sleep(std::time::Duration::from_millis(50));
-                continue;
+            let db = match DB::open_for_read_only(&options, dir, false) {
+                Ok(db) => db,
+                // A compaction may remove a file between its listing and its opening.
+                Err(error) => {
+                    failure = Some(error);
+                    std::thread::sleep(Duration::from_millis(50));
+                    continue;
+                }
             };
-            match db.get(meta::FORMAT_KEY)? {
-                Some(format) => check_format(&format)?,
-                None => return Err(Error::Damaged(format!("{} holds no store", dir.display()))),
-            }
-            if is_whole(&db)? {
-                return Ok(Arc::new(Self { db, options: options.clone() }));
+            has_format(&db, dir)?;
+            if let Finding::Whole(_) = seen.judge(&db, true)? {
+                return Ok(Arc::new(Self { db, options }));
             }
         }
-        let db = DB::open_for_read_only(&options, dir, false)?;
-        if is_whole(&db)? {
-            return Ok(Arc::new(Self { db, options }));
+        Err(match failure {
+            Some(error) => error.into(),
+            None => Error::Damaged(format!("{}: no whole view in {ATTEMPTS} attempts", dir.display())),
+        })
+    }
+
+    /// Opens to follow a process that writes to it. RocksDB's own files of this instance are in `own`.
+    pub(crate) fn open_secondary(dir: &Path, own: &Path, options: &Options) -> Result<Arc<Self>> {
+        // The crate would make the folder.
+        if !dir.join("CURRENT").exists() {
+            return Err(Error::NotYet(format!("{} holds no store", dir.display())));
         }
-        Err(Error::Damaged(format!("{}: no whole view in {ATTEMPTS} attempts", dir.display())))
+        std::fs::create_dir_all(own).map_err(|source| Error::Io { path: own.into(), source })?;
+        let options = rocksdb_options(options);
+        let db = DB::open_as_secondary(&options, dir, own)?;
+        has_format(&db, dir)?;
+        Ok(Arc::new(Self { db, options }))
+    }
+
+    /// Table files in use.
+    pub(crate) fn files(&self) -> u64 {
+        let level = |level: i32| self.db.property_int_value(&*format!("rocksdb.num-files-at-level{level}"));
+        (0..self.options.get_num_levels()).filter_map(|it| level(it).ok().flatten()).sum()
     }
 
     /// For scans of events: they would push everything else out of the cache.
@@ -89,15 +111,12 @@ impl Database {
     }
 }
 
-/// Whether every batch of the ring's length before the last one is visible.
-fn is_whole(db: &DB) -> Result<bool> {
-    let Some(last) = db.get(meta::BATCH_KEY)?.as_deref().and_then(ring::decode) else { return Ok(true) };
-    for batch in (last.saturating_sub(ring::SLOTS - 1)).max(1)..=last {
-        if db.get(ring::key(batch))?.as_deref().and_then(ring::decode) != Some(batch) {
-            return Ok(false);
-        }
+/// Another format, or none, is no store to read.
+fn has_format(db: &DB, dir: &Path) -> Result<()> {
+    match db.get(meta::FORMAT_KEY)? {
+        Some(format) => check_format(&format),
+        None => Err(Error::NotYet(format!("{} holds no store", dir.display()))),
     }
-    Ok(true)
 }
 
 fn check_format(found: &[u8]) -> Result<()> {

@@ -42,7 +42,12 @@ pub struct Next {
 impl Generations {
     pub fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).map_err(|source| Error::Io { path: dir.into(), source })?;
-        Ok(Self { dir: dir.into() })
+        Ok(Self::at(dir))
+    }
+
+    /// For reading; the folder need not be there.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.into() }
     }
 
     /// Locks the store for the process that serves and writes it.
@@ -56,14 +61,7 @@ impl Generations {
     }
 
     fn lock(&self, name: &str) -> Result<Held> {
-        let path = self.dir.join(name);
-        let io = |source| Error::Io { path: path.clone(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Held(file)),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked(path)),
-            Err(TryLockError::Error(source)) => Err(io(source)),
-        }
+        lock(&self.dir.join(name))
     }
 
     /// The served generation; none in a new store.
@@ -166,6 +164,17 @@ impl Generations {
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
             .map_err(|source| Error::Io { path: self.dir.clone(), source })
+    }
+}
+
+/// Locks a file, which is made if it is not there.
+pub(crate) fn lock(path: &Path) -> Result<Held> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Held(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(path.into())),
+        Err(TryLockError::Error(source)) => Err(io(source)),
     }
 }
 

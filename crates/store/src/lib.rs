@@ -1,16 +1,20 @@
 //! What is kept of every run, on RocksDB: events in the order of their run, and records derived from them.
 //!
-//! One [`Writer`] owns a store; any number of [`Reader`]s see it, each answer from one [`View`].
+//! One [`Writer`] owns a store; any number of [`Reader`]s see it, each answer from one [`View`], in the writer's
+//! process or through a [`Secondary`] in another.
 //! Keys are in `table`, one file a kind; derived records in `fold`, one folder for all of them.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod check;
 mod database;
 mod fold;
+mod gate;
 pub mod generation;
 pub mod metrics;
 mod reader;
+pub mod secondary;
 mod table;
+mod whole;
 mod writer;
 
 pub use check::{Checked, check};
@@ -18,6 +22,7 @@ pub use database::{Options, rocksdb_options};
 pub use fold::fold;
 pub use fold::run::{Application, Arrival, Missing, Run, Spans, Summary};
 pub use reader::{Events, Reader, RunCursor, RunEntry, View};
+pub use secondary::Secondary;
 pub use table::applied::Applied;
 pub use table::run::RunNumber;
 pub use writer::{Batch, Writer};
@@ -34,6 +39,10 @@ pub enum Error {
     Format { found: String, expected: &'static str },
     #[error("another process holds {0}")]
     Locked(std::path::PathBuf),
+    #[error("there is nothing to read yet: {0}")]
+    NotYet(String),
+    #[error("for {shut:.1?} no whole view of the store could be taken")]
+    NoView { shut: std::time::Duration },
     #[error("two runs share the hash {hash}: {first} and {second}")]
     Collision { hash: event::RunHash, first: String, second: String },
 }

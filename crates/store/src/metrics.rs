@@ -6,12 +6,14 @@ use prometheus::{IntCounter, IntGauge, Opts};
 use rocksdb::statistics::Ticker;
 
 use crate::Reader;
+use crate::database::Database;
 
 /// Figures of the served store. Register it once; it follows a change of generation.
 #[derive(Debug)]
 pub struct RocksDb {
     reader: Reader,
     gauges: Vec<(&'static str, IntGauge)>,
+    files: IntGauge,
     tickers: Vec<(Ticker, IntCounter)>,
 }
 
@@ -54,6 +56,7 @@ impl RocksDb {
                 ),
                 ("rocksdb.background-errors", gauge("background_errors", "Errors of flushes and compactions.")?),
             ],
+            files: gauge("files", "Table files, each of which is held open.")?,
             tickers: vec![
                 (Ticker::BytesWritten, counter("written_bytes_total", "Bytes of all write batches.")?),
                 (Ticker::FlushWriteBytes, counter("flush_written_bytes_total", "Bytes written by flushes.")?),
@@ -81,17 +84,29 @@ impl Collector for RocksDb {
         self.gauges
             .iter()
             .flat_map(|(_, it)| it.desc())
+            .chain(self.files.desc())
             .chain(self.tickers.iter().flat_map(|(_, it)| it.desc()))
             .collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let database = self.reader.database();
+        if let Some(database) = self.reader.database() {
+            self.read(&database);
+        }
+        let gauges = self.gauges.iter().flat_map(|(_, it)| it.collect());
+        let tickers = self.tickers.iter().flat_map(|(_, it)| it.collect());
+        gauges.chain(self.files.collect()).chain(tickers).collect()
+    }
+}
+
+impl RocksDb {
+    fn read(&self, database: &Database) {
         for (property, gauge) in &self.gauges {
             if let Ok(Some(value)) = database.db.property_int_value(*property) {
                 gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
             }
         }
+        self.files.set(i64::try_from(database.files()).unwrap_or(i64::MAX));
         for (ticker, counter) in &self.tickers {
             // A new generation counts from 0: a counter's reset, as Prometheus expects of a restart.
             let now = database.options.get_ticker_count(*ticker);
@@ -100,7 +115,5 @@ impl Collector for RocksDb {
             }
             counter.inc_by(now - counter.get());
         }
-        let gauges = self.gauges.iter().flat_map(|(_, it)| it.collect());
-        gauges.chain(self.tickers.iter().flat_map(|(_, it)| it.collect())).collect()
     }
 }

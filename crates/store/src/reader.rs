@@ -1,21 +1,22 @@
 //! The way out of a store. Every answer comes from one view: one state of the store between two batches.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use event::{EventKey, RunHash};
 use rocksdb::{DBRawIterator, ReadOptions};
 
 use crate::database::Database;
 use crate::fold::run::Run;
+use crate::gate::Gate;
 use crate::table::applied::{self, Applied};
 use crate::table::run::{self, RunNumber};
-use crate::table::{event as event_table, job};
+use crate::table::{event as event_table, job, meta, ring};
 use crate::{Error, Result};
 
 /// A handle to the served store; cheap to clone. All clones follow a change of generation together.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    current: Arc<RwLock<Arc<Database>>>,
+    gate: Arc<Gate>,
 }
 
 /// One state of the store. Blocks: to be used off the async threads.
@@ -39,7 +40,11 @@ pub struct RunEntry {
 
 impl Reader {
     pub(crate) fn new(database: Arc<Database>) -> Self {
-        Self { current: Arc::new(RwLock::new(database)) }
+        Self::through(Arc::new(Gate::open_to(database)))
+    }
+
+    pub(crate) fn through(gate: Arc<Gate>) -> Self {
+        Self { gate }
     }
 
     /// The state of a store that another process writes to, as it is now.
@@ -49,15 +54,19 @@ impl Reader {
 
     /// From now on this reader and its clones read what `other` reads. Views in use end on the state they began with.
     pub fn follow(&self, other: &Reader) {
-        let database = other.database();
-        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = database;
+        if let Some(database) = other.gate.served() {
+            self.gate.serve(database);
+        }
     }
 
-    pub(crate) fn database(&self) -> Arc<Database> {
-        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// What is served, for figures that no answer is made of.
+    pub(crate) fn database(&self) -> Option<Arc<Database>> {
+        self.gate.served()
     }
 
     /// Answers from one view. For records and lists: what it reads stays in the cache.
+    ///
+    /// Of a [`Secondary`](crate::Secondary) all reads may fail with [`Error::NotYet`] and [`Error::NoView`].
     pub fn view<T, E: From<Error>>(&self, answer: impl FnOnce(&mut View<'_>) -> Result<T, E>) -> Result<T, E> {
         self.view_with(ReadOptions::default(), answer)
     }
@@ -72,22 +81,40 @@ impl Reader {
         options: ReadOptions,
         answer: impl FnOnce(&mut View<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let database = self.database();
-        answer(&mut View { iterator: database.db.raw_iterator_opt(options) })
+        let pass = self.gate.enter()?;
+        let database = pass.database.clone();
+        let iterator = database.db.raw_iterator_opt(options);
+        // The iterator stays on the state it was made on.
+        drop(pass);
+        answer(&mut View { iterator })
     }
 
     /// A run's record by one point read.
     pub fn run(&self, hash: RunHash) -> Result<Option<Run>> {
-        self.database().db.get_pinned(run::key(hash))?.map(|value| run::decode(&value)).transpose()
+        let pass = self.gate.enter()?;
+        pass.database.db.get_pinned(run::key(hash))?.map(|value| run::decode(&value)).transpose()
     }
 
     /// How far a partition is applied, by one point read.
     pub fn applied(&self, partition: u16) -> Result<Option<Applied>> {
-        self.database().db.get_pinned(applied::key(partition))?.map(|value| applied::decode(&value)).transpose()
+        let pass = self.gate.enter()?;
+        pass.database.db.get_pinned(applied::key(partition))?.map(|value| applied::decode(&value)).transpose()
     }
 }
 
 impl<'db> View<'db> {
+    pub(crate) fn new(iterator: DBRawIterator<'db>) -> Self {
+        Self { iterator }
+    }
+
+    /// The number of the last batch that the view holds; it holds all before it. 0 in a new store.
+    pub fn batch(&mut self) -> Result<u64> {
+        self.iterator.seek(meta::BATCH_KEY);
+        self.iterator.status()?;
+        let last = self.iterator.item().filter(|(key, _)| *key == meta::BATCH_KEY);
+        Ok(last.and_then(|(_, value)| ring::decode(value)).unwrap_or(0))
+    }
+
     /// Names of jobs in byte order, behind `after`.
     pub fn jobs(&mut self, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let mut jobs = Vec::new();

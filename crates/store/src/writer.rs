@@ -23,7 +23,7 @@ pub struct Writer {
 /// All changes of one step. Nothing of it is visible before it is committed, then all at once.
 #[must_use = "a batch changes nothing until it is committed"]
 #[derive(Default)]
-pub struct Batch(WriteBatch);
+pub struct Batch(pub(crate) WriteBatch);
 
 impl Writer {
     /// Opens the store in `dir`, creating it if it is not there.
@@ -138,6 +138,11 @@ impl Batch {
     pub fn put_applied(&mut self, partition: u16, applied: &Applied) -> Result<()> {
         self.0.put(applied::key(partition), applied::encode(applied)?);
         Ok(())
+    }
+
+    /// For a partition that the journal no longer has.
+    pub fn remove_applied(&mut self, partition: u16) {
+        self.0.delete(applied::key(partition));
     }
 
     pub fn put_copied(&mut self, progress: &[u8]) {

@@ -63,6 +63,9 @@ pub struct Arrival {
     pub heartbeats: u64,
     pub duplicates: u64,
     pub quarantined: u64,
+    /// Gaps of the journal that were accepted while the run went on: some of its records may be missing.
+    #[serde(default)]
+    pub journal_gaps: u64,
 }
 
 /// One application of a run: Spark's attempt.
@@ -85,6 +88,8 @@ pub enum Missing {
     Events,
     /// An application before the last has no ApplicationEnd.
     End,
+    /// Records of the journal were lost before they were applied; some may have been of this run.
+    Records,
 }
 
 impl Run {
@@ -145,6 +150,9 @@ impl Run {
         }
         if applications.split_last().is_some_and(|(_, before)| before.iter().any(|it| it.end.is_none())) {
             missing.push(Missing::End);
+        }
+        if self.arrival.journal_gaps > 0 {
+            missing.push(Missing::Records);
         }
         missing
     }

@@ -17,6 +17,10 @@ pub struct Applied {
     pub next_run: u64,
     /// All that was received until then is applied: the wall clock while caught up, else the last record's `received_at`.
     pub through: ReceivedAt,
+    /// When a person last accepted that records of it are missing, or that it is another one: what was applied before
+    /// may be in no journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_gap: Option<ReceivedAt>,
 }
 
 pub fn key(partition: u16) -> [u8; 3] {
