@@ -10,10 +10,7 @@ use std::time::Instant;
 
 use journal::contract::{Backend, CASES};
 use journal::kafka::topics::{self, Created, Layout};
-use journal::kafka::{
-    DeferredPublisher, DeferredSubscriber, PublisherMetrics, PublisherOptions, Settings, SubscriberMetrics,
-    SubscriberOptions,
-};
+use journal::kafka::{PublisherMetrics, PublisherOptions, Settings, SubscriberMetrics, SubscriberOptions};
 use journal::{Error, Position, Publisher, Subscriber, partition};
 use kafka_broker::{Cluster, RawRecord};
 use rdkafka::ClientConfig;
@@ -404,15 +401,6 @@ fn what_waiting_will_not_mend_is_told_to_a_process_that_starts() {
     let refused = (0..20).find_map(|_| subscriber.extents().err().filter(|it| !it.is_retryable()));
     assert!(refused.is_some());
     assert!(matches!(subscriber.next(SECOND), Err(Error::Configuration(_))));
-}
-
-fn deferred(settings: &Settings) -> (DeferredPublisher, DeferredSubscriber) {
-    let registry = prometheus::Registry::new();
-    let metrics = PublisherMetrics::register(&registry, &settings.topic).unwrap();
-    let publisher = DeferredPublisher::start(settings.clone(), PublisherOptions::default(), metrics).unwrap();
-    let metrics = SubscriberMetrics::register(&registry, &settings.topic).unwrap();
-    let subscriber = DeferredSubscriber::start(settings.clone(), SubscriberOptions::default(), metrics).unwrap();
-    (publisher, subscriber)
 }
 
 fn open_publisher(settings: &Settings) -> Result<(), Error> {

@@ -8,6 +8,7 @@
 mod admin;
 mod files;
 mod process;
+mod proxy;
 mod raw;
 mod security;
 
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 
 use files::Ports;
 use process::Process;
+pub use proxy::Proxy;
 pub use raw::RawRecord;
 pub use security::PlainUser;
 
@@ -88,6 +90,12 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
+impl Ports {
+    fn free() -> Self {
+        Self { client: free_port(), controller: free_port(), secure: None }
+    }
+}
+
 fn new_dir() -> TempDir {
     TempDir::with_prefix("emberlog-kafka-").unwrap()
 }
@@ -100,20 +108,25 @@ impl Cluster {
 
     /// `extra` are broker properties beside, or instead of, those for tests.
     pub fn with_properties(nodes: usize, extra: &[(&str, &str)]) -> Self {
-        Self::launched(new_dir(), nodes, false, extra)
+        let ports: Vec<Ports> = (0..nodes).map(|_| Ports::free()).collect();
+        Self::launched(new_dir(), ports, extra)
     }
 
-    fn launched(dir: TempDir, nodes: usize, is_secure: bool, extra: &[(&str, &str)]) -> Self {
+    /// One node that its clients reach through the proxy only.
+    pub fn behind(proxy: &Proxy) -> Self {
+        let ports = Ports::free();
+        proxy.forward(ports.client);
+        Self::launched(new_dir(), vec![ports], &[("advertised.listeners", &format!("PLAINTEXT://{}", proxy.address()))])
+    }
+
+    fn launched(dir: TempDir, ports: Vec<Ports>, extra: &[(&str, &str)]) -> Self {
         let home = Home::find();
         // A static is never dropped; this removes the data when the test process is gone.
         let sweeper = Process::at_end_of_test(&format!("rm -rf '{}'", dir.path().display()));
-        let secure = || is_secure.then(free_port);
-        let ports = || Ports { client: free_port(), controller: free_port(), secure: secure() };
-        let ports: Vec<Ports> = (0..nodes).map(|_| ports()).collect();
         files::prepare(dir.path(), &home.shared, &ports, extra);
         let processes = ports.iter().map(|_| None).collect();
         let mut cluster = Self { home, ports, processes, dir, _sweeper: sweeper };
-        for node in 1..=nodes {
+        for node in 1..=cluster.nodes() {
             cluster.launch(node);
         }
         cluster.await_ready();

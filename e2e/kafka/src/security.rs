@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Cluster, java, new_dir};
+use crate::files::Ports;
+use crate::{Cluster, free_port, java, new_dir};
 
 /// Of the key store, which nobody else can reach.
 const STORE_PASSWORD: &str = "of-the-key-store";
@@ -39,7 +40,8 @@ impl Cluster {
             ("ssl.keystore.password", STORE_PASSWORD),
             ("ssl.keystore.type", "PKCS12"),
         ];
-        Self::launched(dir, 1, true, &extra)
+        let ports = Ports { secure: Some(free_port()), ..Ports::free() };
+        Self::launched(dir, vec![ports], &extra)
     }
 
     pub fn secure_bootstrap(&self) -> String {

@@ -11,7 +11,11 @@ use crate::Error;
 
 /// Names and values, in the order given; the last of a name wins.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Properties(Vec<(String, String)>);
+pub struct Properties {
+    given: Vec<(String, String)>,
+    #[cfg(feature = "faults")]
+    weakening: Vec<(String, String)>,
+}
 
 /// Name and what to do instead. Aliases are listed as librdkafka has them.
 const REFUSED: &[(&str, &str)] = &[
@@ -73,7 +77,15 @@ impl Properties {
     /// These, then `more`.
     #[must_use]
     pub fn and(mut self, more: Self) -> Self {
-        self.0.extend(more.0);
+        self.given.extend(more.given);
+        self
+    }
+
+    /// Breaks the promise, so that a test can see that it notices.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn weakened(mut self, name: &str, value: &str) -> Self {
+        self.weakening.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -81,12 +93,12 @@ impl Properties {
         if let Some((_, advice)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
             return Err(Error::Configuration(format!("the Kafka property {name} cannot be set: {advice}")));
         }
-        self.0.push((name.to_owned(), value.to_owned()));
+        self.given.push((name.to_owned(), value.to_owned()));
         Ok(())
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+        self.given.iter().rev().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether the user asked for librdkafka's debug lines.
@@ -97,7 +109,7 @@ impl Properties {
 
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let masked = self.0.iter().map(|(name, value)| (name, if is_secret(name) { "***" } else { value }));
+        let masked = self.given.iter().map(|(name, value)| (name, if is_secret(name) { "***" } else { value }));
         f.debug_map().entries(masked).finish()
     }
 }
@@ -142,7 +154,7 @@ impl Settings {
     }
 
     fn with_users(&self, mut config: ClientConfig) -> ClientConfig {
-        for (name, value) in &self.properties.0 {
+        for (name, value) in &self.properties.given {
             config.set(name, value);
         }
         config
@@ -166,6 +178,10 @@ impl Settings {
             .set("queue.buffering.max.messages", "0")
             .set("queue.buffering.max.kbytes", i32::MAX.to_string())
             .set("message.max.bytes", (max_message_bytes + ENVELOPE).min(1_000_000_000).to_string());
+        #[cfg(feature = "faults")]
+        for (name, value) in &self.properties.weakening {
+            config.set(name, value);
+        }
         config
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use journal::kafka::topics::{self, Layout};
 use journal::kafka::{
-    Properties, Publisher, PublisherMetrics, PublisherOptions, Settings, Subscriber, SubscriberMetrics,
-    SubscriberOptions,
+    DeferredPublisher, DeferredSubscriber, Properties, Publisher, PublisherMetrics, PublisherOptions, Settings,
+    Subscriber, SubscriberMetrics, SubscriberOptions,
 };
 use journal::{Entry, Error, Position, Publisher as _, Record, Subscriber as _};
 use prometheus::Registry;
@@ -69,6 +69,16 @@ pub fn publisher(settings: &Settings, options: &PublisherOptions) -> (Publisher,
 pub fn subscriber(settings: &Settings, options: &SubscriberOptions) -> (Subscriber, SubscriberMetrics) {
     let metrics = SubscriberMetrics::register(&Registry::new(), &settings.topic).unwrap();
     (patiently(|| Subscriber::open(settings.clone(), options.clone(), metrics.clone())), metrics)
+}
+
+/// Both ends, as a process has them that starts.
+pub fn deferred(settings: &Settings) -> (DeferredPublisher, DeferredSubscriber) {
+    let registry = Registry::new();
+    let metrics = PublisherMetrics::register(&registry, &settings.topic).unwrap();
+    let publisher = DeferredPublisher::start(settings.clone(), PublisherOptions::default(), metrics).unwrap();
+    let metrics = SubscriberMetrics::register(&registry, &settings.topic).unwrap();
+    let subscriber = DeferredSubscriber::start(settings.clone(), SubscriberOptions::default(), metrics).unwrap();
+    (publisher, subscriber)
 }
 
 /// Looks and examines often.
