@@ -56,6 +56,8 @@ enum Part {
     Idle,
     /// Making the store anew
     Rebuild,
+    /// The three programs on a real Kafka
+    Kafka,
 }
 
 impl Part {
@@ -66,6 +68,7 @@ impl Part {
             Self::Serve => parts::serve::run(context),
             Self::Idle => parts::idle::run(context),
             Self::Rebuild => parts::rebuild::run(context),
+            Self::Kafka => parts::kafka::run(context),
         }
     }
 }

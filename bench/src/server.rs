@@ -25,10 +25,20 @@ pub enum Role {
     Emberlog,
     /// Only the collector and the journal: nothing applies.
     Collector,
+    /// The three programs on Kafka.
+    KafkaCollector,
+    Materializer,
+    Api,
 }
 
 impl Role {
-    const ALL: [(Self, &str); 2] = [(Self::Emberlog, "emberlog"), (Self::Collector, "collector")];
+    const ALL: [(Self, &str); 5] = [
+        (Self::Emberlog, "emberlog"),
+        (Self::Collector, "collector"),
+        (Self::KafkaCollector, "emberlog-collector"),
+        (Self::Materializer, "emberlog-materializer"),
+        (Self::Api, "emberlog-api"),
+    ];
 
     fn text(self) -> &'static str {
         Self::ALL.iter().find(|(it, _)| *it == self).map_or("", |(_, text)| text)
@@ -41,10 +51,13 @@ pub fn role() -> Option<Role> {
     Role::ALL.iter().find(|(_, it)| *it == text).map(|(role, _)| *role)
 }
 
-/// Runs the child. Its arguments are those of `emberlog serve`.
+/// Runs the child. Its arguments are those of the program that it is.
 pub fn be(role: Role) -> ExitCode {
     match role {
         Role::Emberlog => standalone::main(),
+        Role::KafkaCollector => collector::main(),
+        Role::Materializer => materializer::program::main(),
+        Role::Api => api::main(),
         Role::Collector => match collect() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -82,7 +95,7 @@ pub struct Server {
     child: Child,
     pub url: String,
     /// Kept open: a child whose output nobody can read would fail.
-    _output: BufReader<ChildStdout>,
+    _output: Option<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -101,11 +114,24 @@ impl Server {
         let mut line = String::new();
         while output.read_line(&mut line)? > 0 {
             if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
-                return Ok(Self { child, url: url.to_owned(), _output: output });
+                return Ok(Self { child, url: url.to_owned(), _output: Some(output) });
             }
             line.clear();
         }
         bail!("the server ended: {}", child.wait()?)
+    }
+
+    /// Starts a program on an address that was chosen for it, and does not wait.
+    pub fn spawn(role: Role, arguments: &[&str], address: &str) -> anyhow::Result<Self> {
+        let child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .env(ROLE, role.text())
+            .env("EMBERLOG_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("cannot start a program")?;
+        Ok(Self { child, url: format!("http://{address}"), _output: None })
     }
 
     pub fn cpu(&self) -> anyhow::Result<Duration> {

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod collect;
 pub mod idle;
+pub mod kafka;
 pub mod rebuild;
 pub mod serve;
 

@@ -15,7 +15,7 @@ use crate::machine;
 use crate::report::{Figure, Goal};
 use crate::server::{Role, Server};
 
-const CONNECTIONS: usize = 8;
+pub const CONNECTIONS: usize = 8;
 
 pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let dir = context.dir.join("serve");
@@ -94,15 +94,7 @@ fn visible(context: &Context, server: &Server, rate: f64) -> anyhow::Result<Vec<
         events_per_payload: 500,
         ..Workload::default()
     };
-    let bodies = bodies(&workload);
-    let done = AtomicBool::new(false);
-    let mut waits = std::thread::scope(|scope| {
-        let prober = scope.spawn(|| probe(&server.url, &done));
-        let sent = post_all(&server.url, &bodies, CONNECTIONS, Some(rate));
-        done.store(true, Ordering::Relaxed);
-        sent?;
-        prober.join().map_err(|_| anyhow!("the prober panicked"))?
-    })?;
+    let mut waits = latencies(&server.url, &server.url, &bodies(&workload), rate)?;
     waits.sort_unstable();
     let millis = |share: f64| quantile(&waits, share).as_secs_f64() * 1e3;
     let figure = |name: &str, value| Figure::new("visible", name, value, "ms");
@@ -112,9 +104,21 @@ fn visible(context: &Context, server: &Server, rate: f64) -> anyhow::Result<Vec<
     ])
 }
 
+/// The times from answers of 200 until they are served, while bodies are sent at a steady rate.
+pub fn latencies(ingest: &str, reads: &str, bodies: &[Body], rate: f64) -> anyhow::Result<Vec<Duration>> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let prober = scope.spawn(|| probe(ingest, reads, &done));
+        let sent = post_all(ingest, bodies, CONNECTIONS, Some(rate));
+        done.store(true, Ordering::Relaxed);
+        sent?;
+        prober.join().map_err(|_| anyhow!("the prober panicked"))?
+    })
+}
+
 /// Posts runs of one event each, and asks for each until it is there.
-fn probe(url: &str, done: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
-    let client = Client::new(url);
+fn probe(ingest: &str, reads: &str, done: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
+    let (client, reader) = (Client::new(ingest), Client::new(reads));
     let mut waits = Vec::new();
     while !done.load(Ordering::Relaxed) {
         let run_id = format!("probe-{}", waits.len());
@@ -130,7 +134,7 @@ fn probe(url: &str, done: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
         };
         client.collect(&Body::of(&payload))?;
         let acknowledged = Instant::now();
-        while client.get(&format!("/job/probe/{run_id}/duration"))?.is_none() {
+        while reader.get(&format!("/job/probe/{run_id}/duration"))?.is_none() {
             anyhow::ensure!(acknowledged.elapsed() < Duration::from_secs(60), "{run_id} never shows");
             std::thread::sleep(Duration::from_micros(500));
         }
