@@ -49,9 +49,9 @@ class Rendering(unittest.TestCase):
     def test_every_value_reaches_an_object(self):
         file = CHART / "ci" / "full-values.yaml"
         text = yaml.safe_dump_all(render("--values", file), width=1 << 20)
-        for value in leaves(yaml.safe_load(file.read_text())):
-            if not isinstance(value, bool):
-                self.assertIn(str(value), text)
+        values = [str(it) for it in leaves(yaml.safe_load(file.read_text())) if not isinstance(it, bool)]
+        for value in values:
+            self.assertGreaterEqual(text.count(value), values.count(value), value)
 
     def test_a_release_of_any_name_fits(self):
         name = "a-release-name-as-long-as-helm-lets-it-be-1234567890a"
