@@ -19,6 +19,7 @@ use crate::{Api, RunKey};
         (status = 200, description = "The duration", body = RunDuration),
         (status = 400, description = "A name is not percent-encoded UTF-8", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn duration_by_name(State(api): State<Arc<Api>>, Named(key): Named) -> Result<Json<RunDuration>, Error> {
     answer(&api, key).await
@@ -28,6 +29,7 @@ pub async fn duration_by_name(State(api): State<Arc<Api>>, Named(key): Named) ->
 #[utoipa::path(get, path = "/v1/runs/{id}/duration", tag = "runs", params(("id" = String, Path, description = "The run's `id`")),
     responses(
         (status = 200, description = "The duration", body = RunDuration),
+        (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn duration(State(api): State<Arc<Api>>, Id(key): Id) -> Result<Json<RunDuration>, Error> {

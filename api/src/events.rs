@@ -62,7 +62,7 @@ pub enum Format {
                 ("Link" = String, description = "Of a page that is not the last: the next, as `rel=\"next\"`"))),
         (status = 400, description = "A bad parameter, or an event log of a run with several applications", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many answers are being streamed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn events_by_name(
     State(api): State<Arc<Api>>,
@@ -83,7 +83,7 @@ pub async fn events_by_name(
                 ("Link" = String, description = "Of a page that is not the last: the next, as `rel=\"next\"`"))),
         (status = 400, description = "A bad parameter, or an event log of a run with several applications", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many answers are being streamed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn events(
     State(api): State<Arc<Api>>,

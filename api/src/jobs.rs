@@ -61,7 +61,7 @@ pub fn cut<T>(entries: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> String)
 /// The names of all jobs, sorted by their bytes.
 #[utoipa::path(get, path = "/job", tag = "jobs", responses(
     (status = 200, description = "Names of jobs", body = Vec<String>, example = json!(["etl", "report/daily"])),
-    (status = 503, description = "Too many answers are being streamed", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn all_jobs(State(api): State<Arc<Api>>) -> Result<Response, Error> {
     let page = |reader: &store::Reader, after: Option<&String>, limit| {
@@ -74,6 +74,7 @@ pub async fn all_jobs(State(api): State<Arc<Api>>) -> Result<Response, Error> {
 /// Jobs, sorted by the bytes of their names.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(JobsQuery), responses(
     (status = 200, description = "One page of jobs", body = Jobs),
+    (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     (status = 400, description = "A bad limit or cursor", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn jobs(State(api): State<Arc<Api>>, Query(query): Query<JobsQuery>) -> Result<Json<Jobs>, Error> {

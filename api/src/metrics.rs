@@ -1,6 +1,6 @@
 //! What the API measures.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -86,6 +86,8 @@ pub async fn observe(State(api): State<Arc<Api>>, request: Request, next: Next) 
 #[derive(Debug)]
 struct Freshness {
     reader: Reader,
+    /// The time through which all is served, as last seen: while nothing can be read, it is what grows old.
+    through: Mutex<Option<ReceivedAt>>,
     staleness: Gauge,
     partitions: IntGauge,
 }
@@ -95,6 +97,7 @@ impl Freshness {
         let staleness = "Age of the time through which every partition is served";
         Ok(Self {
             reader,
+            through: Mutex::new(None),
             staleness: Gauge::new("emberlog_api_staleness_seconds", staleness)?,
             partitions: IntGauge::new("emberlog_api_partitions", "Partitions of which anything is served")?,
         })
@@ -107,15 +110,18 @@ impl Collector for Freshness {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let mut through = self.through.lock().unwrap_or_else(PoisonError::into_inner);
         match self.reader.view(|view| view.all_applied()) {
             Ok(applied) => {
-                let oldest = applied.iter().map(|(_, applied)| applied.through.0).min();
-                let behind = oldest.map_or(0, |oldest| ReceivedAt::now().0.saturating_sub(oldest));
-                self.staleness.set(behind.max(0) as f64 / 1000.0);
+                *through = applied.iter().map(|(_, applied)| applied.through).min();
                 self.partitions.set(i64::try_from(applied.len()).unwrap_or(i64::MAX));
             }
+            // The readiness says so.
+            Err(store::Error::NotYet(_) | store::Error::NoView { .. }) => {}
             Err(error) => tracing::warn!(%error, "cannot read how far the store is applied"),
         }
+        let behind = through.map_or(0, |through| ReceivedAt::now().0.saturating_sub(through.0));
+        self.staleness.set(behind.max(0) as f64 / 1000.0);
         [self.staleness.collect(), self.partitions.collect()].concat()
     }
 }

@@ -45,7 +45,7 @@ pub struct Runs {
         (status = 200, description = "Ids of runs", body = Vec<String>, example = json!(["local-1571838229751"])),
         (status = 400, description = "The name is not percent-encoded UTF-8", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many answers are being streamed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn all_runs_of_job(State(api): State<Arc<Api>>, Job(job): Job) -> Result<Response, Error> {
     let page = move |reader: &Reader, after: Option<&RunCursor>, limit| {
@@ -68,6 +68,7 @@ pub async fn all_runs_of_job(State(api): State<Arc<Api>>, Job(job): Job) -> Resu
     (status = 200, description = "One page of runs", body = Runs),
     (status = 400, description = "No job, or a bad limit or cursor", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -> Result<Json<Runs>, Error> {
     let limit = limit(query.limit)?;
@@ -96,6 +97,7 @@ pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -
 /// One run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's `id`")), responses(
     (status = 200, description = "The run", body = RunBody),
+    (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn run(State(api): State<Arc<Api>>, Id(key): Id) -> Result<Json<RunBody>, Error> {

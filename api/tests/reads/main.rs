@@ -6,4 +6,5 @@ mod events;
 mod lists;
 mod metrics;
 mod names;
+mod secondary;
 mod support;

@@ -12,13 +12,19 @@ use store::{Applied, Batch, Run, RunNumber, Writer};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-pub struct Server {
-    pub writer: Writer,
+/// The routes on a socket.
+pub struct Front {
     pub address: SocketAddr,
     pub registry: Arc<Registry>,
-    runs: u64,
     shutdown: CancellationToken,
     runtime: Option<Runtime>,
+}
+
+/// The routes over a store that a test writes.
+pub struct Server {
+    front: Front,
+    pub writer: Writer,
+    runs: u64,
     _dir: tempfile::TempDir,
 }
 
@@ -30,15 +36,8 @@ impl Server {
     pub fn with(options: api::Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::open(dir.path(), &store::Options::default()).unwrap();
-        let registry = Arc::new(Registry::new());
-        let router = api::router(writer.reader(), options, &registry).unwrap();
-        let router = service::openapi::assemble([router]);
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(service::http::listen("127.0.0.1:0", "--listen")).unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        runtime.spawn(service::http::serve(listener, router, service::http::Limits::default(), shutdown.clone()));
-        Self { writer, address, registry, runs: 0, shutdown, runtime: Some(runtime), _dir: dir }
+        let front = Front::over(writer.reader(), options, Arc::new(Registry::new()));
+        Self { front, writer, runs: 0, _dir: dir }
     }
 
     /// Stores a run of these events, a millisecond apart, the last received just now.
@@ -69,6 +68,27 @@ impl Server {
         let mut batch = Batch::default();
         batch.put_applied(0, &Applied { through, ..Applied::default() }).unwrap();
         self.writer.commit(batch).unwrap();
+    }
+}
+
+impl std::ops::Deref for Server {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+impl Front {
+    pub fn over(reader: store::Reader, options: api::Options, registry: Arc<Registry>) -> Self {
+        let router = api::router(reader, options, &registry).unwrap();
+        let router = service::openapi::assemble([router]);
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(service::http::listen("127.0.0.1:0", "--listen")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        runtime.spawn(service::http::serve(listener, router, service::http::Limits::default(), shutdown.clone()));
+        Self { address, registry, shutdown, runtime: Some(runtime) }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -108,7 +128,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Front {
     fn drop(&mut self) {
         self.shutdown.cancel();
         if let Some(runtime) = self.runtime.take() {
