@@ -91,6 +91,10 @@ impl Gate {
         self.opened.notify_all();
     }
 
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state().shut_since.is_some()
+    }
+
     /// How long the gate has been shut, if it is, for longer than anybody waits.
     pub(crate) fn shut_for_long(&self) -> Option<Duration> {
         self.state().shut_since.map(|since| since.elapsed()).filter(|shut| *shut >= self.patience)

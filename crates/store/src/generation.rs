@@ -50,6 +50,10 @@ impl Generations {
         Self { dir: dir.into() }
     }
 
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Locks the store for the process that serves and writes it.
     pub fn hold(&self) -> Result<Held> {
         self.lock(LOCK)

@@ -1,13 +1,17 @@
 //! A store, opened to be followed.
 
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Options;
 use crate::database::Database;
 use crate::generation::{Generations, Number};
 use crate::whole::Seen;
-use crate::{Applied, Result, View};
+use crate::{Applied, Error, Result, View};
 
 /// An opened store.
 pub(super) struct Followed {
@@ -19,11 +23,46 @@ pub(super) struct Followed {
     batch: u64,
 }
 
-/// Where a store lies and which one it is: another one may be put into its folder.
+/// Where a store lies and which one it is: another one, or an older copy of it, may be put into its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) generation: Number,
-    pub(super) identity: String,
+    /// What RocksDB calls it, in a file that is written once.
+    identity: String,
+    inode: u64,
+    /// Inodes are used again.
+    created: Option<SystemTime>,
+}
+
+impl Place {
+    /// The store that should be served.
+    pub(super) fn of(generations: &Generations) -> Result<Self> {
+        let not_yet = || Error::NotYet(format!("{} holds no store", generations.dir().display()));
+        Self::at(generations, generations.current()?.ok_or_else(not_yet)?)?.ok_or_else(not_yet)
+    }
+
+    fn at(generations: &Generations, generation: Number) -> Result<Option<Self>> {
+        let path = generations.path(generation).join("IDENTITY");
+        let read = || -> std::io::Result<Self> {
+            let mut file = File::open(&path)?;
+            let (mut identity, metadata) = (String::new(), file.metadata()?);
+            file.read_to_string(&mut identity)?;
+            Ok(Self { generation, identity, inode: metadata.ino(), created: metadata.created().ok() })
+        };
+        match read() {
+            Ok(place) => Ok(Some(place)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+
+    /// Whether a catch-up that has ended has read from this store. From one that is gone nothing can be read.
+    pub(super) fn is_still(&self, generations: &Generations, has_failed: bool) -> bool {
+        match Self::at(generations, self.generation) {
+            Ok(Some(found)) => found == *self,
+            Ok(None) | Err(_) => has_failed,
+        }
+    }
 }
 
 impl Followed {

@@ -63,9 +63,12 @@ impl Follower {
 
     /// One turn; returns the pause behind it if it is another than the interval.
     pub(super) fn turn(&mut self) -> Option<Duration> {
-        let is_open = self.catch_up();
+        let place = Place::of(&self.generations);
+        if self.is_served(&place) {
+            self.catch_up();
+        }
         if Instant::now() >= self.look_again {
-            let pause = match self.look() {
+            let pause = match place.and_then(|place| self.look(place)) {
                 Ok(()) => {
                     self.looking.is_over();
                     LOOK
@@ -83,20 +86,29 @@ impl Follower {
         }
         self.gate.explain(&self.looking.to_string());
         self.tell();
-        (!is_open).then_some(SHUT)
+        self.gate.is_shut().then_some(SHUT)
     }
 
-    /// Catches up with what is served, until its view is whole; returns whether it may be read.
-    fn catch_up(&mut self) -> bool {
-        let Some(mut served) = self.served.take() else { return true };
+    /// Of a store that was replaced, nothing more is read: files of the same names would be mixed.
+    fn is_served(&self, place: &Result<Place>) -> bool {
+        self.served.as_ref().is_some_and(|served| place.as_ref().is_ok_and(|place| served.place == *place))
+    }
+
+    /// Catches up with what is served until its view is whole. If it does not become so, the gate stays shut.
+    fn catch_up(&mut self) {
+        let Some(mut served) = self.served.take() else { return };
         let began = Instant::now();
         self.shut();
-        let is_open = loop {
+        loop {
             let (failure, found) = self.step(&mut served);
             if let Some(error) = &failure {
                 self.following.is(error.to_string());
             }
             match found {
+                _ if !served.place.is_still(&self.generations, failure.is_some()) => {
+                    self.following.is("the store was replaced".into());
+                    break;
+                }
                 // After an error too: then the view is what it was before, or newer.
                 Finding::Whole(_) => {
                     self.gate.open();
@@ -105,21 +117,20 @@ impl Follower {
                         self.metrics.is_fresh();
                     }
                     served.note();
-                    break true;
+                    break;
                 }
                 Finding::Back { seen, found } => {
                     self.following.is(format!("the last batch is {found} and was {seen}: the store lost its end"));
-                    break false;
+                    break;
                 }
                 _ if began.elapsed() >= AT_ONCE => {
                     self.following.is(format!("no whole view for {AT_ONCE:?}"));
-                    break false;
+                    break;
                 }
                 _ => {}
             }
-        };
+        }
         self.served = Some(served);
-        is_open
     }
 
     /// One catch-up: its failure, and what is visible after it.
@@ -154,8 +165,7 @@ impl Follower {
     }
 
     /// Opens what should be served, if it is not, and serves it once it is whole and no answer would go back in time.
-    fn look(&mut self) -> Result<()> {
-        let place = self.place()?;
+    fn look(&mut self, place: Place) -> Result<()> {
         let is_served = self.served.as_ref().is_some_and(|served| served.place == place);
         if is_served && !self.following.lasts(TROUBLE) {
             self.next = None;
@@ -188,14 +198,6 @@ impl Follower {
             (None, Finding::Back { .. }) => Err(Error::NotYet("the store is being replaced".into())),
             (None, found) => Ok(found),
         }
-    }
-
-    /// The store that should be served.
-    fn place(&self) -> Result<Place> {
-        let not_yet = || Error::NotYet(format!("{} holds no store", self.options.store.display()));
-        let generation = self.generations.current()?.ok_or_else(not_yet)?;
-        let identity = std::fs::read_to_string(self.generations.path(generation).join("IDENTITY"));
-        Ok(Place { generation, identity: identity.map_err(|_| not_yet())?.trim().to_owned() })
     }
 
     fn serve(&mut self, next: Followed) {
