@@ -90,7 +90,9 @@ impl Database {
             return Err(Error::NotYet(format!("{} holds no store", dir.display())));
         }
         std::fs::create_dir_all(own).map_err(|source| Error::Io { path: own.into(), source })?;
-        let options = rocksdb_options(options);
+        let mut options = rocksdb_options(options);
+        // RocksDB starts and joins as many threads in every catch-up, new files or not.
+        options.set_max_file_opening_threads(1);
         let db = DB::open_as_secondary(&options, dir, own)?;
         has_format(&db, dir)?;
         Ok(Arc::new(Self { db, options }))
