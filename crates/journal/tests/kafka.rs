@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use journal::contract::{Backend, CASES};
 use journal::kafka::topics::{self, Created, Layout};
-use journal::kafka::{PublisherMetrics, PublisherOptions, Settings, SubscriberMetrics, SubscriberOptions};
+use journal::kafka::{Properties, PublisherMetrics, PublisherOptions, Settings, SubscriberMetrics, SubscriberOptions};
 use journal::{Error, Position, Publisher, Subscriber, partition};
 use kafka_broker::{Cluster, RawRecord};
 use rdkafka::ClientConfig;
@@ -264,8 +264,9 @@ fn nothing_of_a_topic_made_anew_is_handed_out_as_if_it_were_the_old_one() {
     let Some(cluster) = own() else { return };
     let settings = topic(&brokers(), 2, 1);
     let (old, _) = publisher(&settings, &PublisherOptions::default());
-    // It never looks by itself.
-    let (mut subscriber, _) = subscriber(&settings, &trusting());
+    // It never looks by itself, and fetches again only when the new topic holds more than the old one did.
+    let properties = Properties::parse(["fetch.error.backoff.ms=10000"]).unwrap();
+    let (mut subscriber, _) = subscriber(&Settings { properties, ..settings.clone() }, &trusting());
     from_start(&mut subscriber);
     publish(&old, numbered("run", 0..50)).unwrap();
     assert_eq!(read(&mut subscriber, 50).len(), 50);
@@ -302,6 +303,21 @@ fn records_that_expire_after_they_were_read_are_no_halt() {
     }
     publish(&publisher, numbered("run", 10..20)).unwrap();
     assert_eq!(read(&mut subscriber, 10)[0].offset, 10);
+}
+
+#[test]
+fn a_consumer_that_stands_still_is_replaced() {
+    let created = topic(&brokers(), 1, 1);
+    // Whenever something waits to be taken, it fetches nothing for five minutes.
+    let properties = Properties::parse(["fetch.queue.backoff.ms=300000", "queued.min.messages=1"]).unwrap();
+    let (mut subscriber, metrics) = subscriber(&Settings { properties, ..created.clone() }, &watchful());
+    from_start(&mut subscriber);
+    let (publisher, _) = publisher(&created, &PublisherOptions::default());
+    for n in 0..5 {
+        publish(&publisher, numbered("run", n * 100..n * 100 + 100)).unwrap();
+        read(&mut subscriber, 100);
+    }
+    assert!(metrics.consumer_rebuilds.get() > 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod disk;
 mod files;
 mod process;
 mod proxy;

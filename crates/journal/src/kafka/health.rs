@@ -92,7 +92,10 @@ impl Reader {
             return;
         }
         let suspicious = self.health.suspicious;
-        match audit(&self.settings, count(&self.tracks), &self.known(suspicious)) {
+        let began = Instant::now();
+        let result = audit(&self.settings, count(&self.tracks), &self.known(suspicious));
+        tracing::debug!(took = ?began.elapsed(), is_complete = result.is_ok(), "the topic was examined");
+        match result {
             Ok(extents) => {
                 self.health.suspicious = false;
                 self.health.last_audit = Instant::now();

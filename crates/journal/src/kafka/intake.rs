@@ -1,5 +1,6 @@
 //! From librdkafka to the subscriber: chunks of records, and what to make of errors among them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
@@ -39,7 +40,10 @@ impl Reader {
                 }
                 Next::Trouble(error) => {
                     self.trouble(&error);
-                    break;
+                    if self.consumer.as_ref().is_none_or(|it| !Arc::ptr_eq(it, &consumer)) {
+                        break;
+                    }
+                    // An outage leaves hundreds of errors behind: one examination is for all of them.
                 }
             }
             wait = Duration::ZERO;
