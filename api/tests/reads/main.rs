@@ -8,3 +8,4 @@ mod metrics;
 mod names;
 mod secondary;
 mod support;
+mod wait;
