@@ -91,8 +91,7 @@ impl Database {
         }
         std::fs::create_dir_all(own).map_err(|source| Error::Io { path: own.into(), source })?;
         let mut options = rocksdb_options(options);
-        // RocksDB starts and joins as many threads in every catch-up, new files or not.
-        options.set_max_file_opening_threads(1);
+        options.set_max_file_opening_threads(opening_threads());
         let db = DB::open_as_secondary(&options, dir, own)?;
         has_format(&db, dir)?;
         Ok(Arc::new(Self { db, options }))
@@ -112,6 +111,16 @@ impl Database {
         options
     }
 }
+
+/// RocksDB starts and joins as many threads less one in every catch-up, new files or not: 1.6 ms instead of 0.15 with its
+/// default of 16. It does so between the MANIFEST and the WALs, where a flush makes a view torn.
+#[cfg(not(test))]
+fn opening_threads() -> i32 {
+    1
+}
+
+#[cfg(test)]
+use crate::secondary::truth::opening_threads;
 
 /// Another format, or none, is no store to read.
 fn has_format(db: &DB, dir: &Path) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::fold::run::Run;
 use crate::gate::Gate;
 use crate::table::applied::{self, Applied};
 use crate::table::run::{self, RunNumber};
-use crate::table::{event as event_table, job, meta, ring};
+use crate::table::{event as event_table, job, meta};
 use crate::{Error, Result};
 
 /// A handle to the served store; cheap to clone. All clones follow a change of generation together.
@@ -112,7 +112,7 @@ impl<'db> View<'db> {
         self.iterator.seek(meta::BATCH_KEY);
         self.iterator.status()?;
         let last = self.iterator.item().filter(|(key, _)| *key == meta::BATCH_KEY);
-        Ok(last.and_then(|(_, value)| ring::decode(value)).unwrap_or(0))
+        Ok(last.and_then(|(_, value)| meta::decode_batch(value)).map_or(0, |(number, _)| number))
     }
 
     /// Names of jobs in byte order, behind `after`.

@@ -2,6 +2,10 @@
 //!
 //! A catch-up reads the MANIFEST before the WALs. A flush that ends in between removes a WAL whose file the MANIFEST
 //! did not name yet: what was in it is hidden until the next catch-up, while newer batches are visible.
+//!
+//! If a WAL vanishes between its listing and its opening, the catch-up reads none and says that all is well. Its view is
+//! whole, but RocksDB has taken over the MANIFEST's sequence number, up to which views made now would see later what the
+//! next catch-up adds. So no batch may be missing up to RocksDB's sequence number either.
 
 use rocksdb::DB;
 
@@ -21,7 +25,7 @@ pub(crate) struct Seen {
 pub(crate) enum Finding {
     /// Every batch up to this one is visible.
     Whole(u64),
-    /// A batch is missing.
+    /// A batch is missing, or will appear in views that are made now.
     Torn,
     /// More batches have passed than the ring remembers; the next catch-up will tell.
     Unsure,
@@ -32,7 +36,7 @@ pub(crate) enum Finding {
 impl Seen {
     /// Judges the view as it is now; `caught_up`: the catch-up before it has reported no error.
     pub(crate) fn judge(&mut self, db: &DB, caught_up: bool) -> Result<Finding> {
-        let last = last_batch(db)?;
+        let (last, sequence) = last_batch(db)?;
         if last < self.whole {
             return Ok(Finding::Back { seen: self.whole, found: last });
         }
@@ -43,7 +47,8 @@ impl Seen {
         if caught_up {
             self.reached = Some(last);
         }
-        if !all_in_ring(db, self.whole, last)? {
+        let hides_more = sequence.is_some_and(|sequence| db.latest_sequence_number() > sequence);
+        if hides_more || !all_in_ring(db, self.whole, last)? {
             return Ok(Finding::Torn);
         }
         if !sure {
@@ -54,9 +59,9 @@ impl Seen {
     }
 }
 
-/// The number of the last batch that is visible; 0 in a new store.
-fn last_batch(db: &DB) -> Result<u64> {
-    Ok(db.get_pinned(meta::BATCH_KEY)?.as_deref().and_then(ring::decode).unwrap_or(0))
+/// The last batch that is visible, and the sequence number that it ends at; 0 in a new store.
+fn last_batch(db: &DB) -> Result<(u64, Option<u64>)> {
+    Ok(db.get_pinned(meta::BATCH_KEY)?.as_deref().and_then(meta::decode_batch).unwrap_or((0, None)))
 }
 
 /// Whether every batch behind `from` up to `last` is visible, as far back as the ring goes.
@@ -87,7 +92,8 @@ mod tests {
         fn show(&self, batches: impl IntoIterator<Item = u64>) {
             for batch in batches {
                 self.0.put(ring::key(batch), batch.to_be_bytes()).unwrap();
-                self.0.put(meta::BATCH_KEY, batch.to_be_bytes()).unwrap();
+                let sequence = self.0.latest_sequence_number() + 1;
+                self.0.put(meta::BATCH_KEY, meta::encode_batch(batch, sequence)).unwrap();
             }
         }
     }
@@ -104,6 +110,17 @@ mod tests {
         assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Torn);
         store.show([9, 10]);
         assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Whole(10));
+    }
+
+    #[test]
+    fn a_view_that_more_will_appear_in_is_not_taken_for_whole() {
+        let store = Store::new();
+        let mut seen = Seen::default();
+        store.show(1..=7);
+        store.0.put(b"x", b"").unwrap();
+        assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Torn);
+        store.show([8]);
+        assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Whole(8));
     }
 
     #[test]
@@ -131,6 +148,7 @@ mod tests {
         assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Whole(last));
 
         store.0.delete(ring::key(last - 5)).unwrap();
+        store.show([last]);
         let mut seen = Seen::default();
         assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Torn);
         assert_eq!(seen.judge(&store.0, true).unwrap(), Finding::Torn, "the whole ring is checked");

@@ -29,8 +29,8 @@ impl Writer {
     /// Opens the store in `dir`, creating it if it is not there.
     pub fn open(dir: &Path, options: &Options) -> Result<Self> {
         let database = Database::open(dir, options)?;
-        let last_batch = database.db.get(meta::BATCH_KEY)?.as_deref().and_then(ring::decode).unwrap_or(0);
-        Ok(Self { database, last_batch })
+        let last = database.db.get(meta::BATCH_KEY)?.as_deref().and_then(meta::decode_batch);
+        Ok(Self { database, last_batch: last.map_or(0, |(number, _)| number) })
     }
 
     /// A reader of the same store, in the same process: what is committed is visible at once.
@@ -43,7 +43,9 @@ impl Writer {
     pub fn commit(&mut self, mut batch: Batch) -> Result<()> {
         let number = self.last_batch + 1;
         batch.0.put(ring::key(number), number.to_be_bytes());
-        batch.0.put(meta::BATCH_KEY, number.to_be_bytes());
+        // Each change takes one sequence number, and nobody else writes.
+        let sequence = self.database.db.latest_sequence_number() + batch.0.len() as u64 + 1;
+        batch.0.put(meta::BATCH_KEY, meta::encode_batch(number, sequence));
         self.database.db.write(&batch.0)?;
         self.last_batch = number;
         Ok(())
@@ -172,6 +174,23 @@ mod tests {
     use event::ReceivedAt;
 
     use super::*;
+
+    #[test]
+    fn a_batch_names_the_sequence_that_it_ends_at() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let mut writer = Writer::open(dir.path(), &Options::default()).unwrap();
+            for partition in 0..5 {
+                let mut batch = Batch::default();
+                batch.put_applied(partition, &Applied::default()).unwrap();
+                batch.remove_applied(partition + 1);
+                writer.commit(batch).unwrap();
+                let value = writer.database.db.get(meta::BATCH_KEY).unwrap().unwrap();
+                let named = meta::decode_batch(&value).unwrap();
+                assert_eq!(named, (writer.last_batch, Some(writer.database.db.latest_sequence_number())));
+            }
+        }
+    }
 
     #[test]
     fn a_run_found_under_the_hash_of_another_is_an_error_and_never_an_answer() {

@@ -10,7 +10,7 @@ mod metrics;
 mod tests;
 mod trouble;
 #[cfg(test)]
-mod truth;
+pub(crate) mod truth;
 
 use std::fs;
 use std::path::PathBuf;
