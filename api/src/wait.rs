@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -48,10 +49,11 @@ impl FromStr for Place {
 pub async fn until_applied(
     State(api): State<Arc<Api>>,
     Query(Wait { wait_for }): Query<Wait>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if let Some(text) = wait_for {
+        *request.uri_mut() = without_wait(request.uri());
         let result = match text.parse() {
             Ok(place) => api.wait_for(place).await,
             Err(error) => Err(error),
@@ -61,6 +63,20 @@ pub async fn until_applied(
         }
     }
     next.run(request).await
+}
+
+/// The routes refuse parameters that they do not know, and this one is not theirs.
+fn without_wait(uri: &Uri) -> Uri {
+    let is_other = |it: &&str| !it.starts_with("wait_for=");
+    let others: Vec<_> = uri.query().unwrap_or_default().split('&').filter(is_other).collect();
+    let target = match others.is_empty() {
+        true => uri.path().to_owned(),
+        false => format!("{}?{}", uri.path(), others.join("&")),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = target.parse().ok();
+    // A part of what was valid is valid.
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 impl Api {
@@ -102,6 +118,17 @@ pub fn describe(document: &mut OpenApi) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_place_is_taken_from_the_query() {
+        for (given, rest) in [
+            ("/job?wait_for=3:5", "/job"),
+            ("/job/a%2Fb?limit=2&wait_for=3:5&cursor=x", "/job/a%2Fb?limit=2&cursor=x"),
+            ("http://h/v1/jobs?cursor=wait_for=1", "http://h/v1/jobs?cursor=wait_for=1"),
+        ] {
+            assert_eq!(without_wait(&given.parse().unwrap()).to_string(), rest);
+        }
+    }
 
     #[test]
     fn a_place_is_a_partition_and_an_offset_and_nothing_else() {

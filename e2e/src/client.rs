@@ -7,10 +7,12 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+/// Of a server, or of two that are one deployment: what is posted goes to `url`, what is got comes from `reads_url`.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
     pub url: String,
+    pub reads_url: String,
 }
 
 #[derive(Debug, Clone)]
@@ -22,15 +24,19 @@ pub struct Answer {
 
 impl Client {
     pub fn new(url: &str) -> Self {
+        Self::of_two(url, url)
+    }
+
+    pub fn of_two(url: &str, reads_url: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
-        Self { agent: config.into(), url: url.to_owned() }
+        Self { agent: config.into(), url: url.to_owned(), reads_url: reads_url.to_owned() }
     }
 
     pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
-        Answer::read(self.agent.get(format!("{}{path}", self.url)).call()?)
+        Answer::read(self.agent.get(format!("{}{path}", self.reads_url)).call()?)
     }
 
     /// # Panics
@@ -64,6 +70,12 @@ impl Client {
         }
     }
 
+    /// The same for the side that reads only.
+    #[must_use]
+    pub fn of_reads(&self) -> Self {
+        Self::new(&self.reads_url)
+    }
+
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -91,8 +103,9 @@ impl Client {
 
     /// A GET with the path exactly as given.
     pub fn raw_get(&self, path: &str) -> Answer {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address());
-        self.raw(request.as_bytes()).unwrap()
+        let client = self.of_reads();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", client.address());
+        client.raw(request.as_bytes()).unwrap()
     }
 }
 

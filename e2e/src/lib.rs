@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used)] // A panic is how a test fails.
 
 pub mod agent;
+pub mod case;
 pub mod client;
 pub mod ledger;
+pub mod parts;
 pub mod payload;
+pub mod process;
 pub mod random;
 pub mod recorded;
 pub mod server;
 pub mod spark;
+pub mod topic;
 pub mod wait;

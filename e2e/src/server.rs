@@ -1,53 +1,112 @@
-//! The real program: started, stopped, killed, and its tools run.
+//! A whole Emberlog with its data: one process with the embedded journal, or three processes on a topic. The tests of
+//! `tests/kafka.rs` are those of other programs, on three processes.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::wait;
+use crate::parts::{self, Part, Parts};
+use crate::process::{Memory, Process, command_of, said};
+use crate::topic::Topic;
 
-/// The program beside this test's executable.
-///
-/// # Panics
-/// If it was not built.
-pub fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("emberlog");
-    let wanted = "the tests run the real program: cargo build --release --workspace first";
-    assert!(program.is_file(), "{} is missing; {wanted}", program.display());
-    program
+/// Partitions of a topic of three processes.
+const PARTITIONS: u32 = 3;
+
+/// `emberlog` with its arguments.
+pub fn command(arguments: &[&str]) -> Command {
+    command_of("emberlog", arguments)
 }
 
-/// The program with its arguments, and nothing that the environment of the tests would tell it.
-pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(arguments).stdin(Stdio::null());
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("EMBERLOG_") || name == "RUST_LOG" {
-            command.env_remove(name);
+/// Runs a command of `emberlog` on a data folder to its end.
+pub fn tool(data: &Path, arguments: &[&str]) -> Output {
+    command(arguments).arg("--data-dir").arg(data).output().unwrap()
+}
+
+/// A folder for data that is removed at the end.
+pub fn data_dir() -> TempDir {
+    tempfile::Builder::new().prefix("emberlog-e2e-").tempdir().unwrap()
+}
+
+/// Where a deployment keeps what it was given. It outlives its processes.
+#[derive(Debug)]
+pub struct Site {
+    data: TempDir,
+    /// None: the journal is in the data folder.
+    topic: Option<Topic>,
+}
+
+impl Site {
+    /// The one that a test program is about, by its name: `kafka` is on Kafka.
+    pub fn of(test_program: &str) -> Self {
+        let topic = (test_program == "kafka").then(|| Topic::new(PARTITIONS));
+        Self { data: data_dir(), topic }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn is_on_kafka(&self) -> bool {
+        self.topic.is_some()
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(&self, flags: &[&str]) -> Server {
+        match &self.topic {
+            None => Server::start(self.path(), flags),
+            Some(topic) => {
+                let mut parts = Parts::started(topic, self.path(), flags);
+                let (url, reads_url) = (parts.url(Part::Collector), parts.url(Part::Api));
+                Server { processes: Processes::Three(parts), url, reads_url, admin_url: None }
+            }
         }
     }
-    command
-}
 
-/// Runs a tool on a data folder to its end.
-pub fn tool(data: &Path, arguments: &[&str]) -> Output {
-    let mut command = command(arguments);
-    command.arg("--data-dir").arg(data).output().unwrap()
-}
+    /// Starts it and does not wait.
+    pub fn spawn(&self, flags: &[&str]) -> Server {
+        let Some(topic) = &self.topic else { return Server::spawn(self.path(), flags) };
+        let mut parts = Parts::new(topic, self.path(), flags);
+        Part::ALL.iter().for_each(|part| parts.spawn(*part));
+        Server { processes: Processes::Three(parts), url: String::new(), reads_url: String::new(), admin_url: None }
+    }
 
-/// What both outputs of a tool say, for messages of tests.
-pub fn said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
-    format!("{} out: {out} err: {err}", output.status)
+    /// The store, checked.
+    ///
+    /// # Panics
+    /// If it is not sound.
+    pub fn check(&self) -> Value {
+        match &self.topic {
+            None => check(self.path()),
+            Some(_) => parts::check(self.path()),
+        }
+    }
+
+    /// `rebuild` from `journal` or `store`.
+    pub fn rebuild(&self, source: &str, more: &[&str]) -> Command {
+        match &self.topic {
+            None => {
+                let mut command = command(&["rebuild", "--from", source, "--data-dir"]);
+                command.arg(self.path()).args(more);
+                command
+            }
+            Some(topic) => {
+                let source = if source == "journal" { "topic" } else { source };
+                parts::rebuild(self.path(), topic, source, more)
+            }
+        }
+    }
+
+    /// `emberlog dlq`.
+    pub fn dead_letters(&self, arguments: &[&str]) -> Output {
+        let arguments = [&["dlq"], arguments].concat();
+        match &self.topic {
+            None => tool(self.path(), &arguments),
+            Some(topic) => topic.tool(&arguments),
+        }
+    }
 }
 
 /// `emberlog check --json`.
@@ -60,143 +119,112 @@ pub fn check(data: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A folder for data that is removed at the end.
-pub fn data_dir() -> TempDir {
-    tempfile::Builder::new().prefix("emberlog-e2e-").tempdir().unwrap()
-}
-
-/// A running server. Dropped, it is killed; in a failed test its output is shown.
+/// A running deployment. Dropped, it is killed; in a failed test its output is shown.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    outputs: Vec<JoinHandle<()>>,
-    stdout: Text,
-    stderr: Text,
+    processes: Processes,
+    /// Where it takes events in.
     pub url: String,
+    /// Where it serves them.
+    pub reads_url: String,
     pub admin_url: Option<String>,
 }
 
-type Text = Arc<Mutex<String>>;
-
-/// Memory of a process, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Memory {
-    pub resident: u64,
-    pub peak: u64,
+#[derive(Debug)]
+enum Processes {
+    One(Process),
+    Three(Parts),
 }
 
 impl Server {
-    /// Starts a server on a free port, and waits until it says where it listens.
+    /// Starts the one process on a free port, and waits until it says where it listens.
     ///
     /// # Panics
     /// If it does not start.
     pub fn start(data: &Path, flags: &[&str]) -> Self {
         let mut server = Self::spawn(data, flags);
-        wait::until("the server's start", || {
-            if let Some(status) = server.child.try_wait().unwrap() {
-                panic!("the server ended at its start with {status}: {}", server.stderr());
-            }
-            server.is_welcome()
+        let Processes::One(process) = &mut server.processes else { unreachable!() };
+        let [url, admin] = process.until("the welcome", |it| {
+            let welcome = it.stdout();
+            let url = |what| {
+                welcome
+                    .lines()
+                    .find_map(|line| line.trim().strip_prefix(what)?.split_whitespace().next().map(str::to_owned))
+            };
+            // The line behind those of the addresses.
+            url("try ")?;
+            Some([url("listening "), url("admin ")])
         });
+        server.url = url.unwrap();
+        server.reads_url.clone_from(&server.url);
+        server.admin_url = admin;
         server
     }
 
-    /// Starts a server and does not wait.
+    /// Starts the one process and does not wait.
     pub fn spawn(data: &Path, flags: &[&str]) -> Self {
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-        command.arg(data).args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (stdout, stderr) = (Text::default(), Text::default());
-        let outputs =
-            vec![collect(child.stdout.take().unwrap(), &stdout), collect(child.stderr.take().unwrap(), &stderr)];
-        Self { child, outputs, stdout, stderr, url: String::new(), admin_url: None }
-    }
-
-    fn is_welcome(&mut self) -> Option<()> {
-        let welcome = self.stdout();
-        let url = |what| welcome.lines().find_map(|line| line.trim().strip_prefix(what)?.split_whitespace().next());
-        // The line behind those of the addresses.
-        url("try ")?;
-        self.url = url("listening ")?.to_owned();
-        self.admin_url = url("admin ").map(str::to_owned);
-        Some(())
+        command.arg(data).args(flags).stdin(Stdio::null());
+        let processes = Processes::One(Process::spawn("emberlog", command));
+        Self { processes, url: String::new(), reads_url: String::new(), admin_url: None }
     }
 
     pub fn client(&self) -> Client {
-        Client::new(&self.url)
+        Client::of_two(&self.url, &self.reads_url)
     }
 
+    /// Of the one process.
     pub fn stdout(&self) -> String {
-        self.stdout.lock().unwrap().clone()
-    }
-
-    pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        match &self.processes {
+            Processes::One(process) => process.stdout(),
+            Processes::Three(_) => String::new(),
+        }
     }
 
     /// SIGKILL, at once.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.end();
-    }
-
-    pub fn send_term(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    pub fn kill(self) {
+        match self.processes {
+            Processes::One(process) => process.kill(),
+            Processes::Three(mut parts) => parts.kill_all(),
+        }
     }
 
     /// SIGTERM, and how it ended.
-    pub fn stop(mut self) -> ExitStatus {
-        self.send_term();
-        self.end()
+    pub fn stop(self) -> ExitStatus {
+        match self.processes {
+            Processes::One(process) => process.stop(),
+            Processes::Three(mut parts) => parts.stop_all(),
+        }
     }
 
-    /// Waits until it ends by itself; then what it said to stderr.
-    pub fn ended(mut self) -> (ExitStatus, String) {
-        let status = self.end();
-        (status, self.stderr())
+    /// Waits until the one process ends by itself; then what it said to stderr.
+    pub fn ended(self) -> (ExitStatus, String) {
+        match self.processes {
+            Processes::One(process) => process.ended(),
+            Processes::Three(_) => unreachable!("three processes do not end by themselves"),
+        }
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        let status = wait::until("the server's end", || self.child.try_wait().unwrap());
-        for output in self.outputs.drain(..) {
-            output.join().unwrap();
+        match &mut self.processes {
+            Processes::One(process) => process.is_running(),
+            Processes::Three(parts) => Part::ALL.iter().all(|part| parts.process(*part).is_running()),
         }
-        status
     }
 
+    /// Of the process that takes events in.
     pub fn memory(&self) -> Memory {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-        };
-        Memory { resident: bytes("VmRSS:"), peak: bytes("VmHWM:") }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- stdout of the server\n{}--- stderr of the server\n{}---", self.stdout(), self.stderr());
+        match &self.processes {
+            Processes::One(process) => process.memory(),
+            Processes::Three(parts) => parts.memory(Part::Collector),
         }
     }
-}
 
-fn collect(pipe: impl Read + Send + 'static, text: &Text) -> JoinHandle<()> {
-    let text = text.clone();
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-            text.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
-            line.clear();
+    /// The clients whose metrics together are those of the deployment.
+    pub fn metrics(&mut self) -> Vec<Client> {
+        match &mut self.processes {
+            Processes::One(_) => vec![Client::new(&self.url)],
+            Processes::Three(parts) => Part::ALL.iter().map(|part| parts.client_of(*part)).collect(),
         }
-    })
+    }
 }

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use e2e::client::{Answer, Client, path};
 use e2e::payload::{Message, Payload, gzip, small_run};
-use e2e::server::{Server, check, data_dir};
+use e2e::server::Site;
 use e2e::wait;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+fn site() -> Site {
+    Site::of(env!("CARGO_CRATE_NAME"))
+}
 
 /// One payload works, and soon.
 fn assert_goes_on(client: &Client, run: &str) {
@@ -35,8 +39,8 @@ fn post_gzip(client: &Client, body: &[u8]) -> Answer {
 
 #[test]
 fn each_bad_body_has_its_answer() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let json = small_run("bad", "run", 2).to_json();
     let whole = gzip(&json);
@@ -80,8 +84,8 @@ fn each_bad_body_has_its_answer() {
 
 #[test]
 fn a_gzip_body_that_is_cut_anywhere_stores_nothing() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let whole = small_run("cut", "run", 2).to_gzip();
     for length in 0..whole.len() {
@@ -96,8 +100,8 @@ fn a_gzip_body_that_is_cut_anywhere_stores_nothing() {
 
 #[test]
 fn a_body_of_several_gzip_members_is_read_to_its_end() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let json = small_run("members", "run", 200).to_json();
     let members: Vec<u8> = json.chunks(json.len() / 5).flat_map(gzip).collect();
@@ -111,8 +115,8 @@ fn a_body_of_several_gzip_members_is_read_to_its_end() {
 
 #[test]
 fn bombs_and_bodies_over_the_limits_are_refused_in_bounded_memory() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     assert_goes_on(&client, "before");
     let before = server.memory().peak;
@@ -140,8 +144,8 @@ fn bombs_and_bodies_over_the_limits_are_refused_in_bounded_memory() {
 
 #[test]
 fn chunks_over_the_limit_are_refused_while_they_come() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &["--max-body", "1MiB", "--max-decompressed", "4MiB"]);
+    let site = site();
+    let server = site.start(&["--max-body", "1MiB", "--max-decompressed", "4MiB"]);
     let client = server.client();
     let head = b"POST /collect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
@@ -164,8 +168,8 @@ fn chunks_over_the_limit_are_refused_while_they_come() {
 
 #[test]
 fn what_is_large_but_allowed_is_stored_and_served_verbatim() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     // Plans nest; a parser with a tree or a recursion would give up.
     let plan = format!(
@@ -201,13 +205,13 @@ fn what_is_large_but_allowed_is_stored_and_served_verbatim() {
     let json = answer.json();
     assert_eq!((answer.status, json["stored"].clone(), json["dead_lettered"].clone()), (200, 0.into(), 1.into()));
     assert_eq!(server.stop().code(), Some(0));
-    check(data.path());
+    site.check();
 }
 
 #[test]
 fn clients_that_stop_half_way_store_nothing_and_block_nobody() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let body = small_run("half", "run", 50).to_gzip();
     let head = format!("POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -232,8 +236,8 @@ fn a_thousand_silent_connections_disturb_nobody() {
     const CONNECTIONS: usize = 1_000;
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     assert_goes_on(&client, "before");
     let before = server.memory().resident;
@@ -252,8 +256,8 @@ fn a_thousand_silent_connections_disturb_nobody() {
 
 #[test]
 fn unknown_routes_and_methods_say_what_there_is() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     for target in ["/nothing", "/jobs", "/job/a/b/c/d", "/collect/more", "/v1", "/api/v1/applications", "/favicon.ico"]
     {
@@ -269,7 +273,8 @@ fn unknown_routes_and_methods_say_what_there_is() {
         ("BREW", "/metrics", "GET"),
     ] {
         let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let answer = client.raw(request.as_bytes()).unwrap();
+        let side = if allowed == "POST" { client.clone() } else { client.of_reads() };
+        let answer = side.raw(request.as_bytes()).unwrap();
         assert_refused(&format!("{method} {target}"), &answer, 405, allowed);
         assert!(
             answer.header("allow").is_some_and(|it| it.contains(allowed)),
@@ -291,8 +296,8 @@ fn unknown_routes_and_methods_say_what_there_is() {
 /// Whatever `generated_at` and `Timestamp` hold, the event is stored, in order, and no figure is wrong.
 #[test]
 fn absurd_times_are_stored_in_order_and_make_no_duration() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let times = [i64::MAX, 0, i64::MIN, -1, 1, 1_795_000_000_000];
     let event = |time: &i64| Message::event(format!(r#"{{"Event":"E","n":"{time}"}}"#), *time);
@@ -338,8 +343,8 @@ fn absurd_times_are_stored_in_order_and_make_no_duration() {
 #[test]
 fn over_the_budget_payloads_wait_outside_and_are_stored_once() {
     const BUDGET: usize = 12 << 20;
-    let data = data_dir();
-    let server = Server::start(data.path(), &["--max-in-flight", "12MiB"]);
+    let site = site();
+    let server = site.start(&["--max-in-flight", "12MiB"]);
     let client = server.client();
     // One client holds most of it until it is told to go on.
     let held = Payload::new("budget", "held", vec![Message::event(event(0, BUDGET - (3 << 20)), 1)]).to_json();

@@ -3,9 +3,13 @@
 
 use e2e::client::{Client, path};
 use e2e::payload::{Message, Payload, small_run};
-use e2e::server::{Server, check, data_dir};
+use e2e::server::Site;
 use e2e::wait;
 use serde_json::{Value, json};
+
+fn site() -> Site {
+    Site::of(env!("CARGO_CRATE_NAME"))
+}
 
 fn names() -> Vec<String> {
     let texts = [
@@ -101,8 +105,8 @@ fn assert_round_trips(client: &Client, job: &str, run: &str) {
 
 #[test]
 fn every_name_round_trips_through_every_route() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let names = names();
     for name in &names {
@@ -130,7 +134,7 @@ fn every_name_round_trips_through_every_route() {
         assert_round_trips(&client, name, name);
     }
     assert_eq!(server.stop().code(), Some(0));
-    assert_eq!(check(data.path())["runs"], 3 * names.len());
+    assert_eq!(site.check()["runs"], 3 * names.len());
 }
 
 fn paged(client: &Client, first: &str, list: &str, member: &str) -> Vec<String> {
@@ -150,8 +154,8 @@ fn paged(client: &Client, first: &str, list: &str, member: &str) -> Vec<String> 
 /// Proper clients rewrite such paths before they send them: others must get what they ask for.
 #[test]
 fn dots_in_a_path_are_names_like_others() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let pairs = [("..", ".."), (".", "."), ("..", "r"), ("j", ".."), ("j", "."), ("...", "....")];
     for (job, run) in pairs {
@@ -171,8 +175,8 @@ fn dots_in_a_path_are_names_like_others() {
 
 #[test]
 fn paths_that_are_no_names_are_told_so() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     post(&client, "job", "run");
     wait::until("the run", || (!client.events("job", "run").unwrap().is_empty()).then_some(()));
@@ -205,8 +209,8 @@ fn paths_that_are_no_names_are_told_so() {
 
 #[test]
 fn names_that_are_no_names_are_refused_at_the_door() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let good = serde_json::to_value(small_run("job", "run", 1)).unwrap();
     for member in ["job_name", "run_id"] {

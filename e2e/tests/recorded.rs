@@ -6,12 +6,16 @@ use std::collections::HashMap;
 use e2e::client::{Client, path};
 use e2e::payload::{Message, Payload};
 use e2e::random::Random;
-use e2e::server::{Server, check, data_dir};
+use e2e::server::Site;
 use e2e::{recorded, wait};
 use serde_json::Value;
 
 const JOB: &str = "spark-pi";
 const RUN: &str = "local-1795229682121";
+
+fn site() -> Site {
+    Site::of(env!("CARGO_CRATE_NAME"))
+}
 
 /// The events of the recorded run, read without any code of the product: by time, and then as they were sent.
 fn expected() -> Vec<String> {
@@ -69,8 +73,8 @@ fn post(client: &Client, request: &recorded::Request) -> Value {
 
 #[test]
 fn what_spark_sent_is_served_once_and_in_order_however_often_it_comes() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let (requests, expected) = (recorded::requests(), expected());
     assert_eq!((requests.len(), expected.len()), (7, 166));
@@ -95,13 +99,13 @@ fn what_spark_sent_is_served_once_and_in_order_however_often_it_comes() {
     assert_eq!(client.get(&path(&["job", JOB])).json(), serde_json::json!([RUN]));
     drop(client);
     assert_eq!(server.stop().code(), Some(0));
-    assert_eq!(check(data.path())["events"], 166);
+    assert_eq!(site.check()["events"], 166);
 }
 
 #[test]
 fn a_run_that_comes_shuffled_from_the_first_is_in_order() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let (client, expected) = (server.client(), expected());
     let mut random = Random::for_test("shuffled from the first");
     for round in 0..10 {
@@ -121,8 +125,8 @@ fn a_run_that_comes_shuffled_from_the_first_is_in_order() {
 /// sequences; not counted, neighbouring payloads overlap. Neither makes events equal, or moves them.
 #[test]
 fn heartbeats_counted_or_not_change_nothing() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     for counted in [true, false] {
         let job = format!("counted: {counted}");
@@ -165,8 +169,8 @@ fn recount(counted: bool, job: &str) -> Vec<Payload> {
 
 #[test]
 fn the_duration_is_what_the_events_of_the_application_say() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     let requests = recorded::requests();
     let timestamp = |name: &str| {
@@ -199,8 +203,8 @@ fn the_duration_is_what_the_events_of_the_application_say() {
 
 #[test]
 fn the_exported_event_log_is_the_one_that_spark_wrote() {
-    let data = data_dir();
-    let server = Server::start(data.path(), &[]);
+    let site = site();
+    let server = site.start(&[]);
     let client = server.client();
     recorded::requests().iter().for_each(|request| drop(post(&client, request)));
     assert_serves(&client, JOB, RUN, &expected());

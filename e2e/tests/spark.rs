@@ -4,10 +4,9 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use e2e::client::{Client, lines, path};
+use e2e::client::{lines, path};
 use e2e::server::{self, Server};
-use e2e::spark::{self, HistoryServer, applications, may_differ};
-use e2e::wait;
+use e2e::spark::{self, HistoryServer, applications, assert_is_served, job_name, run_of};
 use serde_json::Value;
 
 /// Four applications at once are enough for two processors.
@@ -75,45 +74,6 @@ fn thirty_thousand_tasks_make_spark_drop_nothing() {
     let log = std::fs::read(own.join(&ids[0])).unwrap();
     assert!(lines(&log).len() > 60_000, "{} events", lines(&log).len());
     assert_is_served(&server.client(), "many tasks", &ids[0], &log);
-}
-
-fn job_name(log: &[String]) -> String {
-    let start = log.iter().find(|line| line.starts_with(r#"{"Event":"SparkListenerApplicationStart""#)).unwrap();
-    serde_json::from_str::<Value>(start).unwrap()["App Name"].as_str().unwrap().to_owned()
-}
-
-/// The four queries, against Spark's own event log of the run.
-fn assert_is_served(client: &Client, job: &str, id: &str, log: &[u8]) {
-    let duration = wait::until("the run's end", || {
-        let answer = client.get(&path(&["job", job, id, "duration"]));
-        (answer.status == 200).then(|| answer.json()).filter(|it| it["final"] == true)
-    });
-    let jobs = client.get("/job").json();
-    assert!(jobs.as_array().unwrap().contains(&job.into()), "{jobs}");
-    assert_eq!(client.get(&path(&["job", job])).json(), serde_json::json!([id]));
-
-    let (served, logged) = (client.get(&path(&["job", job, id, "events"])).lines(), lines(log));
-    assert_eq!(served.len(), logged.len(), "{job}");
-    for (place, (served, logged)) in served.iter().zip(&logged).enumerate() {
-        let [ours, theirs]: [Value; 2] = [served, logged].map(|it| serde_json::from_str(it).unwrap());
-        assert_eq!(ours["Event"], theirs["Event"], "{job}, event {place}");
-        assert!(may_differ(&theirs) || served == logged, "{job}, event {place}:\n{served}\n{logged}");
-    }
-
-    let timestamp = |event: &str| {
-        let prefix = format!(r#"{{"Event":"{event}""#);
-        let line = logged.iter().find(|line| line.starts_with(&prefix)).unwrap();
-        serde_json::from_str::<Value>(line).unwrap()["Timestamp"].as_i64().unwrap()
-    };
-    let expected = timestamp("SparkListenerApplicationEnd") - timestamp("SparkListenerApplicationStart");
-    assert_eq!(duration["duration_ms"], expected, "{duration}");
-    assert_eq!(duration["status"], "finished", "{duration}");
-}
-
-fn run_of(client: &Client, job: &str, id: &str) -> Value {
-    let query = path(&[job]);
-    let runs = client.get(&format!("/v1/runs?job={}", query.trim_start_matches('/'))).json();
-    runs["runs"].as_array().unwrap().iter().find(|run| run["run_id"] == id).unwrap().clone()
 }
 
 fn describe(version: &str, logs: &Path, ids: &[String]) -> Vec<(String, Value)> {

@@ -1,0 +1,150 @@
+//! A broker that is away: refusals in time, reads as before, and all goes on when it is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+use e2e::agent::Agents;
+use e2e::client::Client;
+use e2e::parts::{Part, Parts};
+use e2e::payload::small_run;
+use e2e::process::{command_of, said};
+use e2e::random::Random;
+use e2e::server::data_dir;
+use e2e::topic::Topic;
+use e2e::wait;
+use kafka_broker::Cluster;
+
+/// The promise is 5 s; the rest is for a machine that has other things to do.
+const IN_TIME: Duration = Duration::from_millis(5_500);
+
+/// Posts one payload after the other, the same again and again, and measures each answer.
+struct Prober {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<(Instant, Duration, u16)>>,
+}
+
+impl Prober {
+    fn start(client: Client) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let thread = spawn(move || {
+            let payload = small_run("probe", "run", 3).to_gzip();
+            let mut answers = Vec::new();
+            while !told.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let answer = client.post("/collect", &payload);
+                answers.push((began, began.elapsed(), answer.status));
+                if answer.status == 503 {
+                    assert!(answer.header("retry-after").is_some());
+                    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+                }
+                sleep(Duration::from_millis(20));
+            }
+            answers
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) -> Vec<(Instant, Duration, u16)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn while_the_broker_is_stopped_killed_or_frozen_answers_are_in_time_and_then_all_goes_on() {
+    let _alone = crate::alone();
+    let mut random = Random::for_test("away");
+    let mut cluster = Cluster::start(1);
+    let (data, topic) = (data_dir(), Topic::on(&cluster, 3));
+    let mut parts = Parts::started(&topic, data.path(), &[]);
+    let client = parts.client();
+    let mut agents = Agents::start(3, &mut random);
+    agents.target.set(Some(client.clone()));
+    for how in ["stopped", "killed", "frozen"] {
+        let prober = Prober::start(client.clone());
+        sleep(Duration::from_secs(2));
+        let away = Instant::now();
+        match how {
+            "stopped" => cluster.stop(1),
+            "killed" => cluster.kill(1),
+            _ => cluster.freeze(1),
+        }
+        sleep(Duration::from_secs(if how == "frozen" { 30 } else { 8 }));
+        for part in Part::ALL {
+            assert_eq!(parts.client_of(part).get("/health/live").status, 200, "{part:?} while {how}");
+        }
+        // Of what was applied, nothing is away.
+        assert_eq!((client.get("/health/ready").status, client.get("/job").status), (200, 200), "while {how}");
+        if how == "frozen" {
+            cluster.thaw(1);
+        } else {
+            cluster.launch(1);
+        }
+        let back = Instant::now();
+        let taken = wait::until("a payload to be taken in again", || {
+            let answer = client.post("/collect", &small_run("probe", how, 3).to_gzip());
+            (answer.status == 200).then(|| back.elapsed())
+        });
+        sleep(Duration::from_secs(3));
+        let answers = prober.end();
+        let slowest = answers.iter().map(|it| it.1).max().unwrap();
+        let refused = answers.iter().filter(|it| it.2 == 503).count();
+        let before = answers.iter().filter(|it| it.0 < away - Duration::from_millis(500));
+        let after = answers.iter().filter(|it| it.0 > back + taken);
+        println!("{how}: {refused} refused, slowest {slowest:?}, taken in again after {taken:?}");
+        assert!(refused >= 1 && slowest < IN_TIME, "{how}: {refused} refused, the slowest after {slowest:?}");
+        assert!(taken < Duration::from_secs(15), "{how}: it went on only after {taken:?}");
+        assert!(before.clone().count() > 10 && before.clone().all(|it| it.2 == 200), "{how}");
+        assert!(after.clone().count() > 10 && after.clone().all(|it| it.2 == 200), "{how}");
+        agents.ledger.assert_sound(&client);
+        for part in Part::ALL {
+            parts.await_ready(part);
+        }
+    }
+    agents.end();
+    agents.ledger.assert_sound(&client);
+    assert_eq!(parts.stop_all().code(), Some(0));
+    println!("{:?}", agents.ledger.count());
+}
+
+#[test]
+fn parts_start_in_any_order_and_wait_for_the_brokers_that_come_last() {
+    let _alone = crate::alone();
+    let mut cluster = Cluster::start(1);
+    for first in 0..3 {
+        cluster.kill(1);
+        let (data, topic) = (data_dir(), Topic::named(&cluster.bootstrap()));
+        let mut parts = Parts::new(&topic, data.path(), &[]);
+        for i in 0..3 {
+            let part = Part::ALL[(first + i) % 3];
+            parts.start(part);
+            sleep(Duration::from_millis(300));
+            let readiness = parts.readiness(part);
+            assert_eq!(parts.client_of(part).get("/health/live").status, 200, "{part:?}");
+            // A store that is empty can be served.
+            assert!(part == Part::Api || readiness.status == 503, "{part:?}: {}", readiness.text());
+        }
+        let client = parts.client();
+        let began = Instant::now();
+        let refused = client.post("/collect", &small_run("job", "run", 3).to_gzip());
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(refused.header("retry-after").is_some() && began.elapsed() < IN_TIME, "{:?}", began.elapsed());
+        let mut init = command_of("emberlog", &["init", "--partitions", "3", "--replication-factor", "1"]);
+        let init = spawn({
+            init.args(topic.flags());
+            move || init.output().unwrap()
+        });
+        sleep(Duration::from_secs(2));
+        cluster.restart(1);
+        let init = init.join().unwrap();
+        assert!(init.status.success() && said(&init).contains("was created"), "{}", said(&init));
+        Part::ALL.iter().for_each(|part| parts.await_ready(*part));
+        let payload = small_run("job", "run", 3);
+        assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
+        wait::until("the run", || (client.events("job", "run").unwrap() == e2e::case::lines(&payload)).then_some(()));
+        assert_eq!(parts.stop_all().code(), Some(0));
+    }
+}

@@ -1,0 +1,22 @@
+//! Emberlog as three processes on a real Kafka: the tests of one process, and those that only Kafka needs. All share one
+//! broker; each has topics of its own.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../bad_input.rs"]
+mod bad_input;
+#[path = "../dead_letters.rs"]
+mod dead_letters;
+mod expiry;
+mod halts;
+#[path = "../kills.rs"]
+mod kills;
+#[path = "../names.rs"]
+mod names;
+#[path = "../operation.rs"]
+mod operation;
+mod processes;
+#[path = "../rebuild.rs"]
+mod rebuild;
+#[path = "../recorded.rs"]
+mod recorded;
+mod spark;
