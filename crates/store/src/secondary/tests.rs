@@ -243,10 +243,13 @@ fn a_store_that_is_removed_is_served_until_the_one_in_its_place_is_applied_as_fa
     assert_eq!(shown(&pair.reader).unwrap(), (5, 5));
     assert!(pair.metric("emberlog_secondary_view_age_seconds") > 0.1);
     let mut writer = pair.writer(1);
-    for number in 1..=6 {
+    for number in 1..=4 {
         writer.commit(batch(number)).unwrap();
-        let (_, seen) = shown(&pair.reader).unwrap();
-        assert!(seen >= 5, "an answer went back to {seen}");
+        std::thread::sleep(Duration::from_millis(150));
+        assert_eq!(shown(&pair.reader).unwrap(), (5, 5), "an answer went back in time");
+    }
+    for number in 5..=6 {
+        writer.commit(batch(number)).unwrap();
     }
     pair.sees(6);
     assert!(pair.metric("emberlog_secondary_reopens_total") >= 1.0);
