@@ -197,7 +197,7 @@ impl Comparer {
         if batch < before {
             self.wrong(format!("a view of batch {batch} after one of {before}"));
         }
-        if view.applied(0)?.map(|it| it.next_offset) != Some(batch) {
+        if view.applied(0)?.map_or(0, |it| it.next_offset) != batch {
             self.wrong(format!("view {batch}: applied {:?}", view.applied(0)?));
         }
         for step in 0..4 {
