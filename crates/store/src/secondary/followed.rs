@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::Options;
 use crate::database::Database;
@@ -21,6 +21,7 @@ pub(super) struct Followed {
     /// How far its last whole view is applied.
     pub(super) applied: Vec<(u16, Applied)>,
     batch: u64,
+    pub(super) opened: Instant,
 }
 
 /// Where a store lies and which one it is: another one, or an older copy of it, may be put into its folder.
@@ -69,7 +70,7 @@ impl Followed {
     pub(super) fn open(place: Place, generations: &Generations, options: &Options) -> Result<Self> {
         let own = own_dir(options, place.generation);
         let database = Database::open_secondary(&generations.path(place.generation), &own, &options.database)?;
-        Ok(Self { place, database, seen: Seen::default(), applied: Vec::new(), batch: 0 })
+        Ok(Self { place, database, seen: Seen::default(), applied: Vec::new(), batch: 0, opened: Instant::now() })
     }
 
     /// Keeps how far the view is applied.

@@ -185,8 +185,13 @@ impl Follower {
         next.note();
         if self.served.as_ref().is_some_and(|served| !next.has_reached(&served.applied)) {
             let generation = next.place.generation;
-            self.next = Some(next);
-            return Err(Error::NotYet(format!("generation {generation} is not yet applied as far as what is served")));
+            if next.opened.elapsed() < self.options.behind {
+                self.next = Some(next);
+                return Err(Error::NotYet(format!(
+                    "generation {generation} is not yet applied as far as what is served"
+                )));
+            }
+            tracing::warn!(generation, "serving a store that is applied less far than the one before it");
         }
         self.serve(next);
         Ok(())

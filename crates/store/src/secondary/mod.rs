@@ -34,6 +34,9 @@ pub struct Options {
     pub database: crate::Options,
     /// Between the end of a catch-up and the beginning of the next.
     pub interval: Duration,
+    /// How long a store that has taken the place of another may be applied less far than that one was, until it is served
+    /// all the same: then a person has accepted that something is lost.
+    pub behind: Duration,
     /// How long a view may be missing until reads that wait for one fail with [`Error::NoView`].
     pub patience: Duration,
 }
@@ -45,6 +48,7 @@ impl Options {
             dir: dir.into(),
             database: crate::Options::default(),
             interval: Duration::from_millis(25),
+            behind: Duration::from_secs(60),
             patience: Duration::from_secs(2),
         }
     }

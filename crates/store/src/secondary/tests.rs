@@ -23,11 +23,15 @@ struct Pair {
 
 impl Pair {
     fn start() -> Self {
+        Self::with(|options| options)
+    }
+
+    fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new();
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = told.clone();
-        let secondary = Secondary::start(options(dir.path()), Metrics::new(&registry).unwrap(), move |it| {
+        let secondary = Secondary::start(change(options(dir.path())), Metrics::new(&registry).unwrap(), move |it| {
             tell.lock().unwrap().push(it);
         })
         .unwrap();
@@ -227,6 +231,22 @@ fn a_new_generation_is_served_once_it_is_applied_as_far_and_the_old_one_may_go()
     let left: Vec<_> =
         std::fs::read_dir(pair.dir.path().join("api")).unwrap().map(|it| it.unwrap().file_name()).collect();
     assert!(left.contains(&"secondary-000002".into()) && !left.contains(&"secondary-000001".into()), "{left:?}");
+}
+
+#[test]
+fn a_store_that_stays_behind_the_one_before_it_is_served_in_the_end() {
+    let pair = Pair::with(|options| Options { behind: Duration::from_secs(1), ..options });
+    let mut old = pair.writer(1);
+    for number in 1..=5 {
+        old.commit(batch(number)).unwrap();
+    }
+    pair.sees(5);
+    let mut new = pair.writer(2);
+    new.commit(batch(1)).unwrap();
+    let adopted = Instant::now();
+    pair.generations().adopt(&Next { generation: 2, source: "journal".into(), ready: true }).unwrap();
+    pair.sees(1);
+    assert!(adopted.elapsed() >= Duration::from_secs(1), "an answer went back in time at once");
 }
 
 #[test]
