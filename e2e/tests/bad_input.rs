@@ -246,7 +246,7 @@ fn a_thousand_silent_connections_disturb_nobody() {
     silent.iter_mut().step_by(2).for_each(|it| it.write_all(b"POST /collect HT").unwrap());
     for i in 0..20 {
         let began = Instant::now();
-        assert_goes_on(&Client::new(&server.url), &format!("meanwhile {i}"));
+        assert_goes_on(&server.client(), &format!("meanwhile {i}"));
         assert!(began.elapsed() < Duration::from_secs(10), "a good client waited {:?}", began.elapsed());
     }
     let grown = server.memory().resident.saturating_sub(before);

@@ -233,6 +233,40 @@ fn a_rebuild_that_was_killed_goes_on_though_the_store_has_grown_meanwhile() {
     }
 }
 
+/// Under load: each time something is read, something more is there.
+#[derive(Debug)]
+struct Growing(Memory, usize);
+
+impl Subscriber for Growing {
+    fn extents(&mut self) -> Result<Vec<Extent>, journal::Error> {
+        self.0.extents()
+    }
+
+    fn seek(&mut self, position: Position) -> Result<(), journal::Error> {
+        self.0.seek(position)
+    }
+
+    fn next(&mut self, max_wait: Duration) -> Result<Vec<Entry>, journal::Error> {
+        let entries = self.0.next(max_wait)?;
+        assert!(self.1 < 1_000, "the rebuild does not end");
+        self.0.append(records(2_000 + self.1, 1));
+        self.1 += 1;
+        Ok(entries)
+    }
+}
+
+#[test]
+fn a_rebuild_ends_though_the_journal_grows_all_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 2_000));
+    fill(dir.path(), &journal);
+    let mut growing = Growing(journal.clone(), 0);
+    let never = AtomicBool::new(false);
+    let generation = rebuild::make(dir.path(), &mut growing, &options(Source::Journal), &never, &mut |_| ()).unwrap();
+    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert_eq!(fill(dir.path(), &journal).digest, fill(tempfile::tempdir().unwrap().path(), &journal).digest);
+}
+
 #[test]
 fn a_running_materializer_takes_a_rebuilt_store_over_and_no_answer_goes_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ fn each_fault_of_a_topic_halts_at_the_start_and_its_command_leads_out() {
             case.publish(&small_run("job", "gone", 30));
             cluster.delete_records(&case.topic.name, 0, 75);
             case.parts.start(Part::Materializer);
-            case.assert_halts("out_of_range", "the journal holds 75 to");
+            case.assert_halts("out_of_range", "75 to 75");
             case.accept_gap();
             case.end();
         }),
@@ -97,13 +97,14 @@ fn each_fault_of_a_topic_halts_a_running_materializer_and_its_command_leads_out(
             case.publish(&small_run("job", "gone", 30));
             cluster.delete_records(&case.topic.name, 0, 75);
             case.thaw();
-            case.assert_halts("out_of_range", "holds the offsets from 75 to");
+            case.assert_halts("out_of_range", "75 to 75");
             case.accept_gap();
             case.end();
         }),
         ("made anew and shorter", |mut case, cluster| {
             make_anew(&mut case, cluster);
-            case.assert_halts("cut_back", "holds");
+            // It depends on whether the end of the log is looked at first, or the record that was read last.
+            case.assert_halts("cut_back|rewritten", "halted");
             case.accept_gap();
             case.end();
         }),

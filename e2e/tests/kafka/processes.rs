@@ -84,7 +84,7 @@ fn the_materializer_serves_the_same_answers_as_the_api() {
             // Beside the reads, one of them describes health and metrics.
             let routes = |it: &Value| it["paths"].as_object().unwrap().keys().filter(|it| it.contains("/job")).count();
             assert_eq!(routes(&ours.json()), routes(&theirs.json()));
-        } else if ours.header("content-type").is_some_and(|it| it.ends_with("json") && !it.contains("problem")) {
+        } else if ours.header("content-type") == Some("application/json") {
             assert_eq!(without_clock(ours.json()), without_clock(theirs.json()), "{path}");
         } else {
             assert_eq!(ours.text(), theirs.text(), "{path}");
@@ -107,13 +107,15 @@ fn without_clock(mut value: Value) -> Value {
 
 #[test]
 fn a_term_ends_each_part_with_0_whatever_it_is_doing() {
-    let (data, empty, topic) = (data_dir(), data_dir(), Topic::new(1));
+    let (data, topic) = (data_dir(), Topic::new(1));
     // Waiting: for brokers, for a topic, for a store.
     let nobody = Topic::named("127.0.0.1:1");
     let missing = Topic::named(&topic.brokers);
     for waiting in [&nobody, &missing] {
+        let empty = data_dir();
         let mut parts = Parts::new(waiting, empty.path(), &[]);
-        for part in Part::ALL {
+        // The materializer would make a store for the API.
+        for part in [Part::Collector, Part::Api, Part::Materializer] {
             parts.start(part);
             let readiness = parts.readiness(part);
             assert_eq!((readiness.status, parts.client_of(part).get("/health/live").status), (503, 200), "{part:?}");
@@ -205,7 +207,8 @@ fn a_second_materializer_on_the_same_folder_is_refused_and_health_can_have_a_por
     wait::until("the run", || (!client.events("job", "run").unwrap().is_empty()).then_some(()));
 
     let (_, mut other) = (parts.kill_all(), Parts::new(&topic, data.path(), &[]));
-    for part in Part::ALL {
+    other.start(Part::Materializer);
+    for part in [Part::Collector, Part::Api] {
         let admin = e2e::topic::free_address();
         other.spawn_with(part, &["--admin-listen", &admin]);
         let (main, admin) = (other.client_of(part), Client::new(&format!("http://{admin}")));
