@@ -15,6 +15,7 @@ mod letters;
 mod metrics;
 mod options;
 mod program;
+mod reads;
 mod samples;
 pub mod schema;
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use journal::kafka;
 use service::{Server, server, telemetry};
 
-use crate::{Collector, Flags, Options};
+use crate::{Collector, Flags, Options, reads};
 
 /// Takes in the events of Apache Spark applications over HTTP and publishes them to Kafka
 #[derive(Debug, Parser)]
@@ -19,6 +19,9 @@ struct Cli {
     /// Where health and metrics listen instead
     #[arg(long, env = "EMBERLOG_ADMIN_LISTEN", value_name = "HOST:PORT")]
     admin_listen: Option<String>,
+    /// Where emberlog-api is for the readers of this collector's address: they are sent there
+    #[arg(long, env = "EMBERLOG_READS_URL", value_name = "URL")]
+    reads_url: Option<String>,
     #[command(flatten)]
     kafka: kafka::Flags,
     #[command(flatten)]
@@ -46,13 +49,12 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         anyhow::Ok(Arc::new(kafka::DeferredPublisher::start(settings, kafka::PublisherOptions::default(), metrics)?))
     };
     let (events, dead_letters) = (publisher(events)?, publisher(dead_letters)?);
-    let collector =
-        Collector::new(Options::from(&cli.ingest), events.clone(), dead_letters.clone(), &server.registry)?;
+    let collector = Collector::new(Options::from(&cli.ingest), events.clone(), dead_letters.clone(), &server.registry)?;
     let shutdown = server.shutdown.clone();
     let condition = server.health.register("kafka");
     condition.not_ready("the topics are not open yet");
     tracing::info!(url = server.url(), "listening");
-    let running = server.start([crate::router(collector.clone())]);
+    let running = server.start([crate::router(collector.clone()), reads::redirects(cli.reads_url.clone())]);
 
     let opened = async {
         events.opened().await?;
