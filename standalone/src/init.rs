@@ -14,7 +14,8 @@ pub fn run(options: &InitOptions) -> anyhow::Result<ExitCode> {
     let events = Layout { partitions, replication_factor, retention };
     // One partition: their numbers are plain, and they are few.
     let dead_letters = Layout { partitions: 1, replication_factor, retention: Some(dlq_retention) };
-    make(&options.kafka.settings()?, &events, deadline)?;
+    let settings = Settings { expires: retention.is_some(), ..options.kafka.settings()? };
+    make(&settings, &events, deadline)?;
     make(&options.kafka.dead_letters(&options.dlq)?, &dead_letters, deadline)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -33,9 +34,7 @@ fn make(settings: &Settings, layout: &Layout, deadline: Instant) -> anyhow::Resu
     if created == Created::Existed && partitions != layout.partitions {
         println!("  it keeps its {partitions} partitions: their count is fixed for a topic's life");
     }
-    // That dead letters expire is as it should be.
-    let is_expected = |it: &&String| layout.retention.is_some() && it.contains("retention.ms");
-    for warning in topic.warnings.iter().filter(|it| !is_expected(it)) {
+    for warning in &topic.warnings {
         println!("  warning: {warning}");
     }
     Ok(())

@@ -25,7 +25,7 @@ fn secure(topic: &str, properties: &[&str]) -> Settings {
     let authority = format!("ssl.ca.location={}", CLUSTER.authority().display());
     let all = ["security.protocol=sasl_ssl", &authority].into_iter().chain(properties.iter().copied());
     let properties = Properties::parse(all).unwrap();
-    Settings { brokers: CLUSTER.secure_bootstrap(), topic: topic.to_owned(), properties }
+    Settings { brokers: CLUSTER.secure_bootstrap(), topic: topic.to_owned(), expires: false, properties }
 }
 
 fn collector(topic: &str) -> Settings {

@@ -111,7 +111,7 @@ impl TopicFlags {
         let file = self.kafka_config.as_deref().map(Properties::read).transpose()?.unwrap_or_default();
         let texts = self.kafka_properties.iter().map(|it| it.0.trim()).filter(|it| !it.is_empty());
         let properties = file.and(Properties::parse(texts)?);
-        let settings = Settings { brokers: brokers.to_owned(), topic: topic.to_owned(), properties };
+        let settings = Settings { brokers: brokers.to_owned(), topic: topic.to_owned(), expires: false, properties };
         settings.validate()?;
         Ok(settings)
     }
@@ -121,7 +121,7 @@ impl TopicFlags {
         if topic == self.topic {
             return Err(Error::Configuration(format!("events and dead letters cannot share the topic {topic}")));
         }
-        self.settings(brokers, &topic)
+        Ok(Settings { expires: true, ..self.settings(brokers, &topic)? })
     }
 }
 
@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn dead_letters_have_a_topic_of_their_own() {
         let other = cli(&["--topic", "t", "--dlq-topic", "d"]);
-        assert_eq!(other.kafka.dead_letters(&other.dlq).unwrap().topic, "d");
+        let settings = other.kafka.dead_letters(&other.dlq).unwrap();
+        assert_eq!((settings.topic.as_str(), settings.expires), ("d", true));
         let same = cli(&["--topic", "t", "--dlq-topic", "t"]);
         assert!(matches!(same.kafka.dead_letters(&same.dlq), Err(Error::Configuration(_))));
     }

@@ -54,6 +54,8 @@ pub struct Settings {
     /// `HOST:PORT`, comma separated.
     pub brokers: String,
     pub topic: String,
+    /// Whether its records may expire, as dead letters do; of others it is said that what has expired cannot be replayed.
+    pub expires: bool,
     /// librdkafka's own, from the user.
     pub properties: Properties,
 }

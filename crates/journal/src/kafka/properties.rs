@@ -217,7 +217,7 @@ mod tests {
 
     fn settings(properties: &[&str]) -> Result<Settings, Error> {
         let properties = Properties::parse(properties)?;
-        Ok(Settings { brokers: "localhost:9092".to_owned(), topic: "t".to_owned(), properties })
+        Ok(Settings { brokers: "localhost:9092".to_owned(), topic: "t".to_owned(), expires: false, properties })
     }
 
     fn refusal(properties: &[&str]) -> String {

@@ -206,11 +206,12 @@ fn judge(settings: &Settings, config: &ConfigResource, topic: &mut Topic) -> Res
         let why = format!("it has {} replicas, so nothing can be published", topic.replication_factor);
         return refuse("min.insync.replicas", &why, &topic.replication_factor.to_string());
     }
-    warn(name, &get, in_sync, topic);
+    warn(settings, &get, in_sync, topic);
     Ok(())
 }
 
-fn warn<'a>(name: &str, get: &impl Fn(&str) -> &'a str, in_sync: usize, topic: &mut Topic) {
+fn warn<'a>(settings: &Settings, get: &impl Fn(&str) -> &'a str, in_sync: usize, topic: &mut Topic) {
+    let name = &settings.topic;
     if in_sync < 2 {
         topic.warnings.push(format!(
             "the topic {name} acknowledges an event when {in_sync} of {} replicas has it: the loss of one broker's disk \
@@ -229,7 +230,7 @@ fn warn<'a>(name: &str, get: &impl Fn(&str) -> &'a str, in_sync: usize, topic: &
         }
     }
     for key in ["retention.ms", "retention.bytes"] {
-        if get(key).parse::<i64>().is_ok_and(|it| it >= 0) {
+        if !settings.expires && get(key).parse::<i64>().is_ok_and(|it| it >= 0) {
             topic.warnings.push(format!(
                 "the topic {name} has {key}={}: what is older cannot be replayed, and a materializer that is down for \
                  longer misses it",

@@ -33,7 +33,7 @@ pub fn fresh_name() -> String {
 }
 
 pub fn settings(brokers: &str, topic: &str) -> Settings {
-    Settings { brokers: brokers.to_owned(), topic: topic.to_owned(), properties: Properties::default() }
+    Settings { brokers: brokers.to_owned(), topic: topic.to_owned(), expires: false, properties: Properties::default() }
 }
 
 /// A new topic as `emberlog init` makes it.
