@@ -2,8 +2,10 @@
 //! the other tests, and the same composition without the fault is not.
 #![allow(clippy::unwrap_used)]
 
+mod broken;
 mod in_process;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -14,10 +16,29 @@ use e2e::ledger::Fault;
 use e2e::random::Random;
 use e2e::server::data_dir;
 use e2e::wait;
-use in_process::{AnswersTooEarly, InProcess, KnowsNoDuplicates, OrdersByArrival};
 use journal::Publisher;
+use journal::local::{self, Local};
+use prometheus::Registry;
+
+use broken::{AnswersTooEarly, KnowsNoDuplicates, OrdersByArrival};
+use in_process::{InProcess, Journal};
 
 type Wrap = fn(Arc<dyn Publisher>, u64) -> Arc<dyn Publisher>;
+
+/// The embedded journal, with what `wrap` makes of its publisher of events.
+fn embedded(data: &Path, wrap: impl FnOnce(Arc<dyn Publisher>) -> Arc<dyn Publisher>) -> Journal {
+    let registry = Registry::new();
+    let journals = ["journal", "dlq"].map(|name| {
+        let metrics = local::Metrics::register(&registry, name).unwrap();
+        Local::open(&data.join(name), local::Options::default(), metrics).unwrap()
+    });
+    Journal {
+        events: Box::new(journals[0].subscriber().unwrap()),
+        publisher: wrap(Arc::new(journals[0].publisher())),
+        dead_letters: Arc::new(journals[1].publisher()),
+        held: Box::new(journals),
+    }
+}
 
 /// What the judge says of a server with this publisher, after some kills under load.
 fn judged(name: &str, patience: Duration, wrap: Wrap) -> Vec<Fault> {
@@ -27,7 +48,7 @@ fn judged(name: &str, patience: Duration, wrap: Wrap) -> Vec<Fault> {
     let mut agents = Agents::start(3, &mut random);
     for kill in 0..=KILLS {
         // Identities that no other life of the server gave.
-        let server = InProcess::start(data.path(), |publisher| wrap(publisher, kill << 48));
+        let server = InProcess::start(data.path(), embedded(data.path(), |publisher| wrap(publisher, kill << 48)));
         let client = Client::new(&server.url);
         agents.target.set(Some(client.clone()));
         sleep(Duration::from_millis(random.between(200, 500)));

@@ -112,7 +112,6 @@ fn while_the_broker_is_stopped_killed_or_frozen_answers_are_in_time_and_then_all
 
 #[test]
 fn parts_start_in_any_order_and_wait_for_the_brokers_that_come_last() {
-    let _alone = crate::alone();
     let mut cluster = Cluster::start(1);
     for first in 0..3 {
         cluster.kill(1);

@@ -8,7 +8,6 @@ use kafka_broker::Cluster;
 
 #[test]
 fn a_log_that_was_cut_back_halts_at_the_start_and_while_running_and_its_command_leads_out() {
-    let _alone = crate::alone();
     let mut cluster = Cluster::start(1);
     let mut running = Case::start(Topic::on(&cluster, 1), &[]);
     let mut down = Case::start(Topic::on(&cluster, 1), &[]);
@@ -32,7 +31,6 @@ fn a_log_that_was_cut_back_halts_at_the_start_and_while_running_and_its_command_
 
 #[test]
 fn a_damaged_log_halts_and_once_the_damage_is_gone_nothing_is_lost() {
-    let _alone = crate::alone();
     let mut cluster = Cluster::start(1);
     let mut mended = Case::start(Topic::on(&cluster, 1), &[]);
     let mut given_up = Case::start(Topic::on(&cluster, 1), &[]);

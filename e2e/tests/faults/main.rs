@@ -13,7 +13,7 @@ use e2e::parts::{check, rebuild};
 use e2e::process::said;
 use e2e::topic::Topic;
 
-/// One cluster at a time: each takes memory, and times are measured.
+/// Of those that measure or load much, one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
