@@ -75,9 +75,11 @@ test: ## run all tests, those with real Spark 3.5 and 4 included
 	@scripts/setup build listener spark
 	@scripts/test
 
-test_kafka_faults: ## stop, freeze and damage real Kafka brokers: some minutes, and not part of `test`
+test_kafka_faults: ## kill, freeze and damage real Kafka brokers and the programs: some ten minutes; `test` has a part of it
 	@scripts/setup build listener
-	@scripts/cargo test --release --locked -p journal --features faults --test kafka_faults
+	@$(CARGO_BUILD) --bins
+	@EMBERLOG_E2E_FAULTS=50 scripts/cargo test --release --locked --workspace --features journal/faults,e2e/faults \
+		--test kafka_faults --test kafka_controls --test faults
 
 test-helm: ## check the Helm chart: schemas of several Kubernetes versions, and the real programs started as it says
 	@scripts/setup build
