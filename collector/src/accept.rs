@@ -56,7 +56,6 @@ impl Collector {
         let body = received.map_err(without_body)?;
         self.metrics.wire_bytes.inc_by(body.len() as u64);
         let (payload, lease) = self.decode(body.clone(), encoding, lease, deadline).await.map_err(|e| (e, body))?;
-        // Redaction belongs here: whatever leaves this process has passed this point.
         let stored = self.publish(payload, origin, deadline).await.map_err(without_body)?;
         drop(lease);
         Ok(stored)
@@ -76,6 +75,7 @@ impl Collector {
         let work = move || {
             let (payload, bytes) = decode(body, is_gzip, &collector.options, &mut lease)?;
             collector.metrics.decoded_bytes.inc_by(bytes as u64);
+            collector.metrics.redactions.inc_by(payload.redacted as u64);
             Ok((payload, lease))
         };
         let result = if is_small { work() } else { self.off_thread(work, deadline).await };
@@ -165,8 +165,9 @@ fn decode(body: Bytes, is_gzip: bool, options: &Options, lease: &mut Lease) -> R
         rejected_bytes: dead_letter::MAX_WHOLE_BYTES,
         truncated_bytes: dead_letter::TRUNCATED_BYTES,
     };
-    let payload = collect::decode(&json, ReceivedAt::now(), limits)?;
-    let held = json.len() + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
+    // Whatever leaves this process comes from here, except samples of what is refused.
+    let payload = collect::decode_redacted(&json, ReceivedAt::now(), limits, &options.redaction)?;
+    let held = json.len().max(payload.bytes) + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
     lease.grow(held.saturating_sub(lease.bytes()))?;
     lease.shrink_to(held);
     Ok((payload, json.len()))

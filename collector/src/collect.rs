@@ -84,7 +84,7 @@ impl Collector {
         if !is_sample {
             return;
         }
-        let record = letters::record(letters::of_refused(error, body, count, origin));
+        let record = letters::record(letters::of_refused(error, body, count, origin, &self.options.redaction));
         let collector = self.clone();
         tokio::spawn(async move {
             let kept = tokio::time::timeout(Duration::from_secs(5), collector.dead_letters.publish(vec![record])).await;

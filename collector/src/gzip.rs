@@ -66,6 +66,15 @@ pub(crate) fn decompress(
     Ok(out.bytes)
 }
 
+/// What can be decompressed of damaged or overlong gzip, up to `limit` bytes.
+pub(crate) fn beginning(gzip: &[u8], limit: usize) -> Vec<u8> {
+    let Ok(data) = after_header(gzip) else { return vec![] };
+    let mut out = Vec::with_capacity(limit);
+    // Whatever came before an error is in the vector.
+    let _ = Decompress::new(false).decompress_vec(data, &mut out, FlushDecompress::None);
+    out
+}
+
 /// As [`decompress`] with no budget: for tests and fuzzing.
 pub fn decompress_all(gzip: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
     decompress(gzip, limit, |_| Ok(()))

@@ -7,11 +7,11 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use event::collect::{Payload, Rejected};
 use event::dead_letter::{DeadLetter, Kind};
-use event::{Header, ReceivedAt};
+use event::{Header, ReceivedAt, Redaction};
 use journal::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::Error;
+use crate::{Error, gzip};
 
 /// What dead letters keep of a request's headers; none of them carries credentials.
 const KEPT_HEADERS: [&str; 6] =
@@ -83,11 +83,21 @@ fn of_payload(payload: &Payload, letter: DeadLetter) -> DeadLetter {
     }
 }
 
-/// A sample of what was refused, with how often the same was.
-pub fn of_refused(error: &Error, body: &Bytes, count: u64, origin: &Origin) -> DeadLetter {
+/// A sample of what was refused, with how often the same was: the beginning of the body without its secrets. Gzip hides
+/// them, so that only what can be decompressed is kept.
+pub fn of_refused(error: &Error, body: &Bytes, count: u64, origin: &Origin, redaction: &Redaction) -> DeadLetter {
     let letter = origin.letter(Kind::Refused, error.reason(), &error.to_string());
     let letter = DeadLetter { status: Some(error.status().as_u16()), count: Some(count), ..letter };
-    letter.with_value_up_to(body.clone(), event::dead_letter::TRUNCATED_BYTES)
+    let letter = letter.with_value_up_to(body.clone(), event::dead_letter::TRUNCATED_BYTES);
+    if redaction.is_off() {
+        return letter;
+    }
+    let beginning = match body.starts_with(&gzip::MAGIC) {
+        true => gzip::beginning(body, event::dead_letter::TRUNCATED_BYTES).into(),
+        false => letter.value.clone(),
+    };
+    let value = redaction.scrub(&beginning).map_or(beginning, |it| it.text.into());
+    DeadLetter { value, ..letter }
 }
 
 /// What makes two refused bodies the same sample.

@@ -58,6 +58,11 @@ impl Collector {
         registry: &Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let metrics = Metrics::register(registry)?;
+        if options.redaction.is_off() {
+            tracing::warn!(
+                "redaction is off: secrets in events are kept in clear, in the journal, the store and answers"
+            );
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Self {
             budget: Budget::new(options.budget_bytes, metrics.in_flight_bytes.clone()),

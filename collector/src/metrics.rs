@@ -9,6 +9,7 @@ pub struct Metrics {
     pub heartbeats: IntCounter,
     pub dead_letters: IntCounterVec,
     pub refusals: IntCounterVec,
+    pub redactions: IntCounter,
     pub wire_bytes: IntCounter,
     pub decoded_bytes: IntCounter,
     pub in_flight_bytes: IntGauge,
@@ -47,6 +48,10 @@ impl Metrics {
             heartbeats: counter("heartbeats_total", "Heartbeats acknowledged")?,
             dead_letters: counters("dead_letters_total", "Messages acknowledged as dead letters, by reason", "reason")?,
             refusals: counters("refusals_total", "Requests answered with an error, by reason", "reason")?,
+            redactions: counter(
+                "redactions_total",
+                "Secrets replaced in decoded payloads, those that were sent again included",
+            )?,
             wire_bytes: counter("wire_bytes_total", "Bytes of bodies as they were sent")?,
             decoded_bytes: counter("decoded_bytes_total", "Bytes of decoded bodies, decompressed")?,
             in_flight_bytes,

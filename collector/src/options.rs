@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
+use event::Redaction;
+use event::redact::{self, Pattern};
 use service::units;
 
 /// The flags of every binary that takes events in, to be flattened into its own.
@@ -19,6 +21,13 @@ pub struct Flags {
     /// Bytes of all requests in memory; over it they are answered 503
     #[arg(long, env = "EMBERLOG_MAX_IN_FLIGHT", value_name = "SIZE", default_value = "1GiB", value_parser = units::size)]
     pub max_in_flight: usize,
+    /// What makes a property a secret if its key or value matches: a regular expression, as Spark's own
+    /// `spark.redaction.regex`
+    #[arg(long, env = "EMBERLOG_REDACT_PATTERN", value_name = "REGEX", default_value = redact::DEFAULT_PATTERN)]
+    pub redact_pattern: Pattern,
+    /// Keep secrets as they come. They are in the journal, in the store and in answers then
+    #[arg(long, env = "EMBERLOG_NO_REDACTION")]
+    pub no_redaction: bool,
 }
 
 impl From<&Flags> for Options {
@@ -27,6 +36,10 @@ impl From<&Flags> for Options {
             wire_bytes: flags.max_body,
             decompressed_bytes: flags.max_decompressed,
             budget_bytes: flags.max_in_flight,
+            redaction: match flags.no_redaction {
+                true => Redaction::off(),
+                false => flags.redact_pattern.clone().into(),
+            },
             ..Self::default()
         }
     }
@@ -42,6 +55,8 @@ pub struct Options {
     pub budget_bytes: usize,
     /// The largest event: what the journal takes in one record, less the room for key and header.
     pub event_bytes: usize,
+    /// What is taken out before anything is kept.
+    pub redaction: Redaction,
     /// From the end of a body to its answer, whatever the journal does. Some agents wait for ever, and their
     /// applications' ends with them: five seconds, less what the answer's way takes.
     pub answer_within: Duration,
@@ -59,6 +74,7 @@ impl Default for Options {
             // Room for one payload of the largest size, decompressed and decoded, and for others beside it.
             budget_bytes: 1 << 30,
             event_bytes: 16_000_000 - (64 << 10),
+            redaction: Redaction::default(),
             answer_within: Duration::from_millis(4_500),
             body_idle: Duration::from_secs(10),
             body_total: Duration::from_secs(120),

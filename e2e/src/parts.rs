@@ -32,9 +32,14 @@ impl Part {
     /// Whether a flag of the one process is one of this part.
     fn takes(self, flag: &str) -> bool {
         let flags: &[&str] = match self {
-            Self::Collector => {
-                &["--max-body", "--max-decompressed", "--max-in-flight", "--max-connections", "--kafka-property"]
-            }
+            Self::Collector => &[
+                "--max-body",
+                "--max-decompressed",
+                "--max-in-flight",
+                "--max-connections",
+                "--redact-pattern",
+                "--kafka-property",
+            ],
             Self::Materializer => {
                 &["--block-cache", "--memtable", "--poison-limit", "--lost-after", "--serve", "--kafka-property"]
             }

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod accept;
+mod redact;
 mod refuse;
 mod support;

@@ -12,6 +12,8 @@
 //! | `message_type`: neither `spark-event` nor `heartbeat` | message rejected |
 //! | `content`: not Unicode, larger than the limit, not an event that fits on one line | message rejected |
 //!
+//! Secrets are replaced in events before they are looked at further, and in rejected messages ([`crate::redact`]).
+//!
 //! `null` is the same as absent for `counters`, `message_counter` and `instance_id`, and of a wrong type elsewhere.
 //! A heartbeat needs no more than its `message_type`. Members that are not named here are ignored.
 //!
@@ -26,12 +28,15 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::{GeneratedAt, Protocol, ReceivedAt, RunName, Sequence, json, name};
+use crate::{GeneratedAt, Protocol, ReceivedAt, Redaction, RunName, Sequence, json, name};
 
 pub const MAX_MESSAGES: usize = 1_000_000;
 /// More bad messages than this are not the exception that dead letters are for.
 pub const MAX_REJECTED: usize = 10_000;
 pub const MAX_INSTANCE_ID_BYTES: usize = 256;
+/// By how much redaction may make a payload longer: a million secrets that are shorter than what replaces them are no
+/// application's, and would take memory that nobody accounts for.
+pub const MAX_REDACTION_BYTES: usize = 16 << 20;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -53,6 +58,10 @@ pub struct Payload {
     /// The header of the one record that says that the run is alive, if there was a heartbeat.
     pub heartbeat: Option<Bytes>,
     pub rejected: Vec<Rejected>,
+    /// Values that were replaced, in events and rejected messages.
+    pub redacted: usize,
+    /// Memory of headers and values.
+    pub bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +79,7 @@ pub struct Rejected {
     pub detail: String,
     pub generated_at: Option<GeneratedAt>,
     pub sequence: Sequence,
-    /// The message as it stood in the payload.
+    /// The message as it stood in the payload, redacted.
     pub raw: Bytes,
     /// The length of the message, if `raw` is only its beginning.
     pub truncated_from: Option<usize>,
@@ -149,6 +158,8 @@ pub enum Error {
     TooManyMessages,
     #[error("messages: more than {MAX_REJECTED} of them are bad, the first one because {first}")]
     TooManyRejected { first: String },
+    #[error("redacted, it is more than {MAX_REDACTION_BYTES} bytes longer")]
+    TooMuchRedacted,
 }
 
 impl Error {
@@ -165,6 +176,7 @@ impl Error {
             Self::Name(_) | Self::InstanceId => "bad_name",
             Self::TooManyMessages => "too_many_messages",
             Self::TooManyRejected { .. } => "too_many_rejected",
+            Self::TooMuchRedacted => "too_much_redacted",
         }
     }
 }
@@ -176,10 +188,20 @@ pub fn message_of(content: &[u8], generated_at: Option<GeneratedAt>) -> Vec<u8> 
     message.to_string().into_bytes()
 }
 
-/// Decodes the decompressed body of one request.
+/// Decodes the decompressed body of one request, and keeps every byte as it came.
 pub fn decode(body: &[u8], received_at: ReceivedAt, limits: Limits) -> Result<Payload, Error> {
+    decode_redacted(body, received_at, limits, &Redaction::off())
+}
+
+/// The same without its secrets.
+pub fn decode_redacted(
+    body: &[u8],
+    received_at: ReceivedAt,
+    limits: Limits,
+    redaction: &Redaction,
+) -> Result<Payload, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty);
     }
-    envelope::read(body, limits)?.finish(received_at)
+    envelope::read(body, limits, redaction)?.finish(received_at)
 }

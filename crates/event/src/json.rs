@@ -52,6 +52,11 @@ impl<'a> Scanner<'a> {
         Self { json, at: 0 }
     }
 
+    /// Stands at a position once given by [`Self::at`] of a scanner of the same text.
+    pub fn starting_at(json: &'a [u8], at: usize) -> Self {
+        Self { json, at }
+    }
+
     /// The bytes from `start`, a position once given by [`Self::at`], to here.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.json[start..self.at]
@@ -172,6 +177,40 @@ impl<'a> Scanner<'a> {
     /// Reads past a value that nobody wants.
     pub fn skip(&mut self) -> Result<(), Error> {
         self.skip_at(0)
+    }
+
+    /// Reads past a value of any depth that is known to be JSON: only its end is looked for.
+    pub fn skip_known(&mut self) -> Result<(), Error> {
+        let mut open = 0_usize;
+        loop {
+            self.skip_space();
+            match self.peek() {
+                Some(b'"') => self.skip_text()?,
+                Some(b'{' | b'[') => {
+                    open += 1;
+                    self.at += 1;
+                    continue;
+                }
+                Some(b'}' | b']') if open > 0 => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                Some(b',' | b':') if open > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                Some(b'-' | b'0'..=b'9' | b'a'..=b'z') => {
+                    while let Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E') = self.peek() {
+                        self.at += 1;
+                    }
+                }
+                Some(_) => return self.fail("a value is missing"),
+                None => return self.fail("the text ends too early"),
+            }
+            if open == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn skip_at(&mut self, depth: usize) -> Result<(), Error> {

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod json;
 pub mod name;
 pub mod order;
+pub mod redact;
 pub mod spark;
 
 pub use dead_letter::DeadLetter;
@@ -16,3 +17,4 @@ pub use header::{Header, Instance, Kind, Protocol};
 pub use identity::Identity;
 pub use name::{JobName, RunHash, RunId, RunName};
 pub use order::{EventKey, GeneratedAt, ReceivedAt, Sequence};
+pub use redact::Redaction;

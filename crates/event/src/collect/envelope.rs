@@ -1,7 +1,8 @@
 //! The envelope's members, and the messages inside it.
 
 use super::message::{self, Drafts};
-use super::{Error, Limits, MAX_MESSAGES, MAX_REJECTED};
+use super::{Error, Limits, MAX_MESSAGES, MAX_REDACTION_BYTES, MAX_REJECTED};
+use crate::Redaction;
 use crate::json::{Scanner, Shape};
 
 /// What the envelope says. Sequences and names are settled at its end, since its members come in any order.
@@ -28,7 +29,7 @@ impl Seen {
     }
 }
 
-pub fn read(body: &[u8], limits: Limits) -> Result<Envelope, Error> {
+pub fn read(body: &[u8], limits: Limits, redaction: &Redaction) -> Result<Envelope, Error> {
     let mut scanner = Scanner::new(body);
     let shape = scanner.shape()?;
     if shape != Shape::Object {
@@ -41,7 +42,7 @@ pub fn read(body: &[u8], limits: Limits) -> Result<Envelope, Error> {
     // Unescaped, contents are shorter than in the body; what the body has around them, the headers need.
     envelope.drafts.arena.reserve_exact(body.len());
     let mut seen = Seen::default();
-    scanner.object(|scanner, name| envelope.member(scanner, name, &mut seen, limits))?;
+    scanner.object(|scanner, name| envelope.member(scanner, name, &mut seen, (limits, redaction)))?;
     scanner.end()?;
     if !seen.0.contains(&"messages") {
         return Err(Error::Missing("messages"));
@@ -50,7 +51,13 @@ pub fn read(body: &[u8], limits: Limits) -> Result<Envelope, Error> {
 }
 
 impl Envelope {
-    fn member(&mut self, scanner: &mut Scanner, name: &[u8], seen: &mut Seen, limits: Limits) -> Result<(), Error> {
+    fn member(
+        &mut self,
+        scanner: &mut Scanner,
+        name: &[u8],
+        seen: &mut Seen,
+        rules: (Limits, &Redaction),
+    ) -> Result<(), Error> {
         match name {
             b"job_name" => {
                 seen.meet("job_name")?;
@@ -70,14 +77,14 @@ impl Envelope {
             }
             b"messages" => {
                 seen.meet("messages")?;
-                self.messages(scanner, limits)?;
+                self.messages(scanner, rules)?;
             }
             _ => scanner.skip()?,
         }
         Ok(())
     }
 
-    fn messages(&mut self, scanner: &mut Scanner, limits: Limits) -> Result<(), Error> {
+    fn messages(&mut self, scanner: &mut Scanner, (limits, redaction): (Limits, &Redaction)) -> Result<(), Error> {
         expect(scanner, Shape::Array, "messages", "an array")?;
         let drafts = &mut self.drafts;
         drafts.needs_occurrence = self.instance_id.is_none();
@@ -85,7 +92,10 @@ impl Envelope {
             if index == MAX_MESSAGES {
                 return Err(Error::TooManyMessages);
             }
-            message::read(scanner, index, limits, drafts)?;
+            message::read(scanner, index, limits, redaction, drafts)?;
+            if drafts.grown > MAX_REDACTION_BYTES {
+                return Err(Error::TooMuchRedacted);
+            }
             if drafts.rejected.len() > MAX_REJECTED {
                 return Err(Error::TooManyRejected { first: drafts.rejected[0].detail.clone() });
             }

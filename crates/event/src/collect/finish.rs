@@ -66,6 +66,8 @@ impl Envelope {
             heartbeats: self.drafts.heartbeats,
             heartbeat: heartbeat.map(|text| arena.slice(text)),
             rejected: self.drafts.rejected,
+            redacted: self.drafts.redacted,
+            bytes: arena.len(),
         })
     }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{Error, Limits, Reason, Rejected};
 use crate::json::{Scanner, Shape};
-use crate::{GeneratedAt, Identity, Sequence, spark};
+use crate::redact::Redacted;
+use crate::{GeneratedAt, Identity, Redaction, Sequence, spark};
 
 /// The messages read so far. Their sequences are indices until the envelope's counters are known.
 #[derive(Debug, Default)]
@@ -18,6 +19,9 @@ pub struct Drafts {
     pub last_heartbeat: Option<GeneratedAt>,
     pub rejected: Vec<Rejected>,
     pub count: usize,
+    /// Values that were replaced, and how many bytes longer the messages are for it.
+    pub redacted: usize,
+    pub grown: usize,
     /// Whether identities are made from the contents: not if the listener counts exactly.
     pub needs_occurrence: bool,
 }
@@ -63,7 +67,13 @@ struct Members {
     fault: Option<Fault>,
 }
 
-pub fn read(scanner: &mut Scanner, index: usize, limits: Limits, drafts: &mut Drafts) -> Result<(), Error> {
+pub fn read(
+    scanner: &mut Scanner,
+    index: usize,
+    limits: Limits,
+    redaction: &Redaction,
+    drafts: &mut Drafts,
+) -> Result<(), Error> {
     drafts.count = index + 1;
     let shape = scanner.shape()?;
     let (start, arena_start) = (scanner.at(), drafts.arena.len());
@@ -81,17 +91,54 @@ pub fn read(scanner: &mut Scanner, index: usize, limits: Limits, drafts: &mut Dr
         return Ok(());
     }
     let generated_at = members.generated_at;
-    match members.into_event(&drafts.arena, limits) {
-        Ok((generated_at, content)) => {
-            let occurrence = drafts.needs_occurrence.then(|| Identity::of_occurrence(&drafts.arena[content.clone()]));
+    let event = members.into_event(&drafts.arena, limits);
+    let event = event.and_then(|(at, content)| Ok((at, drafts.redact(content, limits, redaction)?)));
+    match event {
+        Ok((generated_at, (content, occurrence))) => {
             drafts.events.push(Draft { index, generated_at, content, occurrence });
         }
         Err(fault) => {
             drafts.arena.truncate(arena_start);
-            drafts.rejected.push(reject(fault, index, generated_at, scanner.since(start), limits));
+            let message = scanner.since(start);
+            let rejected = reject(fault, index, generated_at, message, limits);
+            let redacted = match rejected.truncated_from {
+                None => redaction.message(message),
+                Some(_) => redaction.scrub(&rejected.raw),
+            };
+            let raw = redacted.map(|it| drafts.count_redacted(it, rejected.raw.len()));
+            drafts.rejected.push(match raw {
+                Some(raw) => Rejected { raw: raw.into(), ..rejected },
+                None => rejected,
+            });
         }
     }
     Ok(())
+}
+
+impl Drafts {
+    /// Replaces the secrets of an event that is the last thing in the arena; gives its new place and its occurrence.
+    fn redact(
+        &mut self,
+        content: Range<usize>,
+        limits: Limits,
+        redaction: &Redaction,
+    ) -> Result<(Range<usize>, Option<Identity>), Fault> {
+        let event = &self.arena[content.clone()];
+        let redacted = redaction.event(event);
+        let occurrence = self.needs_occurrence.then(|| redaction.occurrence(event, redacted.as_ref()));
+        let Some(redacted) = redacted else { return Ok((content, occurrence)) };
+        check_size(redacted.text.len(), limits)?;
+        let text = self.count_redacted(redacted, content.len());
+        self.arena.truncate(content.start);
+        self.arena.extend_from_slice(&text);
+        Ok((content.start..self.arena.len(), occurrence))
+    }
+
+    fn count_redacted(&mut self, redacted: Redacted, before: usize) -> Vec<u8> {
+        self.redacted += redacted.values;
+        self.grown += redacted.text.len().saturating_sub(before);
+        redacted.text
+    }
 }
 
 impl Members {
@@ -171,10 +218,7 @@ fn not_an_integer(number: &str) -> Fault {
 
 fn check_content(content: &[u8], limits: Limits) -> Result<(), Fault> {
     let fault = |reason, what| Fault::new(reason, "content", what);
-    if content.len() > limits.event_bytes {
-        let what = format!("has {} bytes; the limit is {}", content.len(), limits.event_bytes);
-        return Err(fault(Reason::TooLarge, what));
-    }
+    check_size(content.len(), limits)?;
     let text = std::str::from_utf8(content).map_err(|_| fault(Reason::NotUnicode, "is not UTF-8".to_owned()))?;
     spark::validate(text).map_err(|invalid| {
         let reason = match invalid {
@@ -184,6 +228,14 @@ fn check_content(content: &[u8], limits: Limits) -> Result<(), Fault> {
         };
         fault(reason, invalid.to_string())
     })
+}
+
+fn check_size(bytes: usize, limits: Limits) -> Result<(), Fault> {
+    if bytes <= limits.event_bytes {
+        return Ok(());
+    }
+    let what = format!("has {bytes} bytes; the limit is {}", limits.event_bytes);
+    Err(Fault::new(Reason::TooLarge, "content", what))
 }
 
 fn reject(fault: Fault, index: usize, generated_at: Option<GeneratedAt>, message: &[u8], limits: Limits) -> Rejected {
