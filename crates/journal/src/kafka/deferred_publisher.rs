@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Publisher, PublisherMetrics, PublisherOptions, Settings, opening};
+use super::opening::{self, Opening};
+use super::{Publisher, PublisherMetrics, PublisherOptions, Settings};
 use crate::{Error, Publication};
 
 /// Usable at once: until the topic is open, every publication is answered `Error::Unavailable` with the reason.
@@ -12,6 +13,7 @@ use crate::{Error, Publication};
 pub struct DeferredPublisher {
     stage: watch::Receiver<Stage>,
     metrics: PublisherMetrics,
+    _opening: Opening,
 }
 
 #[derive(Debug, Clone)]
@@ -36,8 +38,9 @@ impl DeferredPublisher {
             };
             sender.send(stage).is_ok()
         };
-        opening::start(topic, move || Publisher::open(settings.clone(), &options, metrics.clone()), report)?;
-        Ok(Self { stage, metrics: own })
+        let opening =
+            opening::start(topic, move || Publisher::open(settings.clone(), &options, metrics.clone()), report)?;
+        Ok(Self { stage, metrics: own, _opening: opening })
     }
 
     /// Resolves when the topic is open. An error stays until somebody changes the configuration: the process should end

@@ -3,8 +3,9 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::opening::{self, Opening};
 use super::subscriber::Committer;
-use super::{Settings, Subscriber, SubscriberMetrics, SubscriberOptions, opening};
+use super::{Settings, Subscriber, SubscriberMetrics, SubscriberOptions};
 use crate::{Entry, Error, Extent, Position};
 
 /// How long a call waits for the topic to open.
@@ -16,6 +17,7 @@ const WAIT: Duration = Duration::from_secs(1);
 pub struct DeferredSubscriber {
     stage: Stage,
     committer: Committer,
+    _opening: Opening,
 }
 
 #[derive(Debug)]
@@ -35,9 +37,9 @@ impl DeferredSubscriber {
             let settings = settings.clone();
             move || Subscriber::open(settings.clone(), options.clone(), metrics.clone())
         };
-        opening::start(settings.topic, attempt, move |result| sender.send(result).is_ok())?;
+        let opening = opening::start(settings.topic, attempt, move |result| sender.send(result).is_ok())?;
         let last = Error::Unavailable("Kafka has not answered yet".to_owned());
-        Ok(Self { stage: Stage::Opening { attempts, last }, committer: Committer::default() })
+        Ok(Self { stage: Stage::Opening { attempts, last }, committer: Committer::default(), _opening: opening })
     }
 
     /// It can be used at once too; what is committed before the topic is open is forgotten.
