@@ -192,7 +192,10 @@ impl Settings {
             .set("fetch.queue.backoff.ms", "10")
             // A partition just assigned or sought waits for the fetch under way.
             .set("fetch.wait.max.ms", "100")
-            .set("fetch.max.bytes", (16 << 20).to_string())
+            // Spark's events decompress to some thirty times of this, and every partition may have as much in memory. A
+            // larger batch comes all the same, alone.
+            .set("fetch.message.max.bytes", (128 << 10).to_string())
+            .set("fetch.max.bytes", (2 << 20).to_string())
             .set("queued.max.messages.kbytes", "16384");
         let mut config = self.with_users(config);
         let debug = self.properties.get("debug").map_or("metadata".to_owned(), |it| format!("{it},metadata"));
