@@ -100,6 +100,8 @@ pub struct RunBody {
     bytes: u64,
     jobs_succeeded: u64,
     jobs_failed: u64,
+    /// Values in the events that were replaced because they are secrets.
+    redacted: u64,
     /// Events that never came, by their sequences; null when the agents of the run do not count exactly.
     gaps: Option<u64>,
     /// Different events at one sequence.
@@ -181,6 +183,7 @@ impl RunBody {
             bytes: run.summary.bytes,
             jobs_succeeded: run.summary.jobs_succeeded,
             jobs_failed: run.summary.jobs_failed,
+            redacted: run.summary.redacted,
             gaps: run.spans.gaps(),
             conflicts: run.spans.conflicts(),
             duplicates: run.arrival.duplicates,

@@ -181,6 +181,14 @@ impl Server {
         }
     }
 
+    /// What its processes have said to stderr so far.
+    pub fn logs(&mut self) -> String {
+        match &mut self.processes {
+            Processes::One(process) => process.stderr(),
+            Processes::Three(parts) => Part::ALL.iter().map(|part| parts.process(*part).stderr()).collect(),
+        }
+    }
+
     /// SIGKILL, at once.
     pub fn kill(self) {
         match self.processes {

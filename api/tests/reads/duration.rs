@@ -65,6 +65,9 @@ fn a_run_says_how_it_ended_and_what_is_missing() {
     events.extend(application("local-2", 200, None));
     events.push(r#"{"Event":"SparkListenerJobEnd","Job ID":0,"Job Result":{"Result":"JobFailed"}}"#.to_owned());
     events.push(r#"{"Event":"SparkListenerApplicationEnd","Timestamp":260,"ExitCode":1}"#.to_owned());
+    let redacted = r#"{"token":"*********(redacted)","a":"b","password":"*********(redacted)"}"#;
+    events.push(format!(r#"{{"Event":"SparkListenerJobStart","Job ID":1,"Properties":{redacted}}}"#));
+    events.push(format!(r#"{{"Event":"SparkListenerTaskEnd","Other":{redacted}}}"#));
     let id = server.add("etl", "r", &events);
     let run = server.get(&format!("/v1/runs/{id}")).json();
     for (field, expected) in [
@@ -74,6 +77,7 @@ fn a_run_says_how_it_ended_and_what_is_missing() {
         ("events", json!(events.len())),
         ("bytes", json!(events.iter().map(String::len).sum::<usize>())),
         ("jobs_failed", json!(1)),
+        ("redacted", json!(2)),
         ("gaps", json!(null)),
     ] {
         assert_eq!(run[field], expected, "{field} in {run}");

@@ -78,6 +78,14 @@ impl Pattern {
     }
 }
 
+/// How many values of an event are redacted, by whomever. Read from the event, so that every replay finds the same.
+pub fn count(event: &[u8]) -> u64 {
+    if properties::Kind::of(event).is_none() {
+        return 0;
+    }
+    memchr::memmem::find_iter(event, REPLACEMENT_TEXT).count() as u64
+}
+
 /// What a text became.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redacted {

@@ -19,4 +19,6 @@ mod processes;
 mod rebuild;
 #[path = "../recorded.rs"]
 mod recorded;
+#[path = "../redaction.rs"]
+mod redaction;
 mod spark;

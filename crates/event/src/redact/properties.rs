@@ -20,7 +20,7 @@ use crate::json::{Error, Scanner, Shape};
 use crate::spark;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Environment,
     Job,
     Other,
@@ -28,15 +28,24 @@ enum Kind {
     Unknown,
 }
 
+impl Kind {
+    /// None for events that hold no properties.
+    pub fn of(event: &[u8]) -> Option<Self> {
+        match spark::quick_name(event) {
+            None => Some(Self::Unknown),
+            Some("SparkListenerEnvironmentUpdate") => Some(Self::Environment),
+            Some("SparkListenerJobStart" | "SparkListenerStageSubmitted" | "SparkListenerStageCompleted") => {
+                Some(Self::Job)
+            }
+            Some("SparkListenerExecutorAdded" | "SparkListenerApplicationStart") => Some(Self::Other),
+            Some(_) => None,
+        }
+    }
+}
+
 /// The values to replace, in their order.
 pub fn secrets(pattern: &Pattern, event: &[u8]) -> Result<Vec<Range<usize>>, Error> {
-    let kind = match spark::quick_name(event) {
-        None => Kind::Unknown,
-        Some("SparkListenerEnvironmentUpdate") => Kind::Environment,
-        Some("SparkListenerJobStart" | "SparkListenerStageSubmitted" | "SparkListenerStageCompleted") => Kind::Job,
-        Some("SparkListenerExecutorAdded" | "SparkListenerApplicationStart") => Kind::Other,
-        Some(_) => return Ok(vec![]),
-    };
+    let Some(kind) = Kind::of(event) else { return Ok(vec![]) };
     let mut sections = Sections { pattern, event, clean_until: 0, buffer: vec![], found: vec![] };
     // Names in escapes, which Spark never writes, are found by reading everything.
     if kind == Kind::Job && memchr::memmem::find(event, b"\\u").is_none() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use event::header::Instance;
 use event::spark::{ApplicationEnd, ApplicationStart, Lifecycle, lifecycle};
-use event::{EventKey, Header, JobName, Protocol, ReceivedAt, RunHash, RunId, RunName, Sequence};
+use event::{EventKey, Header, JobName, Protocol, ReceivedAt, RunHash, RunId, RunName, Sequence, redact};
 use serde::{Deserialize, Serialize};
 
 use crate::table::run::RunNumber;
@@ -38,6 +38,9 @@ pub struct Summary {
     last_job_end: Option<(EventKey, bool)>,
     pub jobs_succeeded: u64,
     pub jobs_failed: u64,
+    /// Values in the events that were replaced because they are secrets.
+    #[serde(default)]
+    pub redacted: u64,
 }
 
 /// What the headers of the stored events tell of sequences; a function of the events and their protocols.
@@ -163,6 +166,7 @@ impl Summary {
     pub fn fold(&mut self, key: EventKey, event: &[u8]) {
         self.events += 1;
         self.bytes += event.len() as u64;
+        self.redacted += redact::count(event);
         self.first = Some(self.first.map_or(key, |first| first.min(key)));
         self.last = Some(self.last.map_or(key, |last| last.max(key)));
         match lifecycle(event) {
