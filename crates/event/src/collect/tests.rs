@@ -332,3 +332,35 @@ proptest! {
         }
     }
 }
+
+fn job_start(properties: &str) -> String {
+    format!(r#"{{"Event":"SparkListenerJobStart","Properties":{{{properties}}}}}"#)
+}
+
+#[test]
+fn secrets_are_replaced_in_what_is_stored_and_in_what_is_rejected() {
+    let redacted = |messages: &[String]| {
+        decode_redacted(envelope(&messages.join(",")).as_bytes(), ReceivedAt(9), LIMITS, &Redaction::default()).unwrap()
+    };
+    let secret = job_start(r#""password":"hunter2""#);
+    // The second is larger than the limit only once it is redacted, the third is kept as its beginning only.
+    let grown = job_start(&(0..60).map(|i| format!(r#""token{i}":"""#)).collect::<Vec<_>>().join(","));
+    let huge = job_start(&format!(r#""password":"hunter2","more":"{}""#, "x".repeat(3000)));
+    assert!(grown.len() < LIMITS.event_bytes && huge.len() > LIMITS.rejected_bytes);
+    let payload = redacted(&[message(&secret, "1"), message(&grown, "2"), message(&huge, "3")]);
+    assert_eq!(payload.events[0].value, secret.replace("hunter2", "*********(redacted)"));
+    let reasons: Vec<_> = payload.rejected.iter().map(|it| (it.reason, it.truncated_from.is_some())).collect();
+    assert_eq!(reasons, [(Reason::TooLarge, false), (Reason::TooLarge, true)]);
+    assert!(!payload.rejected.iter().any(|it| String::from_utf8_lossy(&it.raw).contains("hunter2")));
+    assert_eq!((payload.redacted, payload.events.len()), (1 + 60 + 1, 1));
+    assert!(payload.bytes >= payload.events[0].value.len() + payload.events[0].header.len());
+}
+
+#[test]
+fn a_payload_that_redaction_would_swell_is_refused() {
+    let tokens = vec![r#""token":"""#; 50_000].join(",");
+    let messages = vec![message(&job_start(&tokens), "1"); 20].join(",");
+    let limits = Limits { event_bytes: 16_000_000, ..LIMITS };
+    let result = decode_redacted(envelope(&messages).as_bytes(), ReceivedAt(9), limits, &Redaction::default());
+    assert_eq!(result.unwrap_err(), Error::TooMuchRedacted);
+}
