@@ -38,6 +38,10 @@ fn values_are_replaced_by_key_and_by_value_and_nothing_else_is_touched() {
             r#"{"Event":"SparkListenerExecutorAdded","Executor Info":{"Host":"token","Attributes":{"TOKEN":"a"}}}"#,
             r#"{"Event":"SparkListenerExecutorAdded","Executor Info":{"Host":"token","Attributes":{"TOKEN":"*********(redacted)"}}}"#,
         ),
+        (
+            r#"{"Event":"SparkListenerJobStart","\u0050roperties":{"token":"a"}}"#,
+            r#"{"Event":"SparkListenerJobStart","\u0050roperties":{"token":"*********(redacted)"}}"#,
+        ),
         // The event's name where Spark does not write it.
         (
             r#"{"Properties":{"token":"a"},"Event":"SparkListenerJobStart"}"#,
@@ -53,6 +57,7 @@ fn values_are_replaced_by_key_and_by_value_and_nothing_else_is_touched() {
         r#"{"Event":"SparkListenerTaskEnd","Properties":{"token":"a"}}"#,
         r#"{"Event":"SparkListenerJobStart","Stage Infos":[{"Stage Name":"token"}],"Properties":{"a":"b\n","c":"\u0064"}}"#,
         r#"{"Event":"SparkListenerJobStart","Properties":null}"#,
+        r#"{"Event":"SparkListenerJobStart","a\"Properties":{"token":"a"},"b":"\"Properties\":{\"token\":\"a\"}"}"#,
         r#"{"Event":"SparkListenerJobStart","Properties":{"token":"*********(redacted)"}}"#,
     ];
     for event in untouched {
