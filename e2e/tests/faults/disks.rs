@@ -1,6 +1,7 @@
 //! A broker that comes back with less than it acknowledged, or with a file that is damaged.
 
 use e2e::case::Case;
+use e2e::client::lines;
 use e2e::parts::Part;
 use e2e::payload::small_run;
 use e2e::topic::Topic;
@@ -59,10 +60,12 @@ fn a_damaged_log_halts_and_once_the_damage_is_gone_nothing_is_lost() {
     }
     mended.end();
 
-    // The batch before it holds the first of its events.
+    // A batch before it may hold the first of its events.
     let mut before = small_run("job", "damaged", 30);
-    before.messages.truncate(given_up.client.get("/job/job/damaged/events").lines().len());
-    given_up.served.push(before);
+    before.messages.truncate(lines(&given_up.client.events("job", "damaged").unwrap()).len());
+    if !before.messages.is_empty() {
+        given_up.served.push(before);
+    }
     cluster.delete_records(&given_up.topic.name, 0, 75);
     if has_ended[1] {
         given_up.parts.start(Part::Materializer);
