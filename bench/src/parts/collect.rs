@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bench::Workload;
-use event::ReceivedAt;
+use event::{ReceivedAt, Redaction};
 
 use super::{Context, per_second};
 use crate::client::{Body, post_all};
@@ -36,6 +36,7 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
     let (_, peak) = server.memory()?;
     server.stop()?;
     let decoding = (before + decode(&bodies)?) / 2;
+    let redacting = redact(&bodies)?;
     let journal = machine::bytes_in(&dir.join("journal"), "")?;
     std::fs::remove_dir_all(&dir)?;
 
@@ -46,6 +47,7 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
             .goal(Goal::RatioAtLeast(0.6)),
         figure("processor time", 1e6 / per_second(events, cpu), "us/event")
             .limit(1e6 / per_second(events, decoding), "decode only"),
+        figure("redaction", redacting.as_secs_f64() / cpu.as_secs_f64() * 100.0, "% of it").goal(Goal::AtMost(5.0)),
         figure("rate by the clock, clients on the same machine", per_second(events, wall), "events/s"),
         figure("journal", journal as f64 / events as f64, "bytes/event")
             .limit(wire as f64 / events as f64, "on the wire, gzip")
@@ -62,4 +64,19 @@ fn decode(bodies: &[Body]) -> anyhow::Result<Duration> {
         std::hint::black_box(event::collect::decode(&json, ReceivedAt::now(), LIMITS)?);
     }
     Ok(machine::thread_cpu() - begin)
+}
+
+fn redact(bodies: &[Body]) -> anyhow::Result<Duration> {
+    let redaction = Redaction::default();
+    let mut time = Duration::ZERO;
+    for body in bodies {
+        let json = collector::gzip::decompress_all(&body.gzip, 256 << 20)?;
+        let payload = event::collect::decode(&json, ReceivedAt::now(), LIMITS)?;
+        let begin = machine::thread_cpu();
+        for event in &payload.events {
+            std::hint::black_box(redaction.event(&event.value));
+        }
+        time += machine::thread_cpu() - begin;
+    }
+    Ok(time)
 }
