@@ -33,8 +33,8 @@ use utoipa_axum::routes;
 
 use crate::error::Error;
 pub use crate::flags::Flags;
-pub use crate::program::main;
 use crate::metrics::Metrics;
+pub use crate::program::main;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {

@@ -49,7 +49,11 @@ pub fn state(error: &Error) -> &'static str {
     use journal::Error as Journal;
     match error {
         Error::Gap { applied: wanted, start, .. } | Error::Journal(Journal::OutOfRange { wanted, start, .. }) => {
-            if wanted < start { "out_of_range" } else { "cut_back" }
+            if wanted < start {
+                "out_of_range"
+            } else {
+                "cut_back"
+            }
         }
         Error::AnotherJournal { .. } | Error::Journal(Journal::Rewritten { .. }) => "rewritten",
         Error::Partitions { .. } | Error::Journal(Journal::Repartitioned { .. }) => "repartitioned",

@@ -56,8 +56,7 @@ impl Server {
         };
         let registry = Arc::new(Registry::new());
         metrics::Process::register(&registry)?;
-        let limits =
-            Limits { connections: flags.max_connections, grace: flags.shutdown_grace, ..Limits::default() };
+        let limits = Limits { connections: flags.max_connections, grace: flags.shutdown_grace, ..Limits::default() };
         Ok(Self { main, admin, limits, registry, health: Health::new(), shutdown })
     }
 

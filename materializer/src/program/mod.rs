@@ -87,7 +87,11 @@ impl DataDir {
     /// For commands on data that must be there: a mistyped folder is an error, not an empty answer.
     fn existing_store(&self) -> anyhow::Result<PathBuf> {
         let store = self.store();
-        anyhow::ensure!(store.is_dir(), "{} holds no store; name the materializer's folder with --data-dir", self.path.display());
+        anyhow::ensure!(
+            store.is_dir(),
+            "{} holds no store; name the materializer's folder with --data-dir",
+            self.path.display()
+        );
         Ok(store)
     }
 }
@@ -97,7 +101,9 @@ pub fn main() -> ExitCode {
     let Cli { command, telemetry } = Cli::parse();
     service::run("emberlog-materializer", &telemetry, || match command {
         Command::Run(options) => service::block_on(run::run(&options)),
-        Command::Check { data_dir, json } => check(&data_dir.existing_store()?, json, "emberlog-materializer rebuild --from topic"),
+        Command::Check { data_dir, json } => {
+            check(&data_dir.existing_store()?, json, "emberlog-materializer rebuild --from topic")
+        }
         Command::Resume { data_dir, options } => resume(&data_dir.existing_store()?, &options),
         Command::Rebuild(command) => rebuild_from_topic(&command),
     })

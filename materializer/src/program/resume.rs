@@ -34,12 +34,19 @@ pub fn resume(dir: &Path, options: &Options) -> anyhow::Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Resumed::Left(halt) => {
-            println!("no materializer runs on {}; the next one will go on ({}): {}", dir.display(), halt.state, halt.message);
+            println!(
+                "no materializer runs on {}; the next one will go on ({}): {}",
+                dir.display(),
+                halt.state,
+                halt.message
+            );
             ExitCode::SUCCESS
         }
         Resumed::NeedsAcceptance(halt) => {
             eprintln!("the materializer has halted ({}): {}", halt.state, halt.message);
-            eprintln!("records may be missing: say --accept-gap to go on without them; runs that had not finished are marked");
+            eprintln!(
+                "records may be missing: say --accept-gap to go on without them; runs that had not finished are marked"
+            );
             ExitCode::FAILURE
         }
         Resumed::HaltedAgain(halt) => {

@@ -45,8 +45,12 @@ impl Broker {
 
     /// A topic with what Emberlog needs.
     pub fn topic(&self, name: &str) -> anyhow::Result<Settings> {
-        let settings =
-            Settings { brokers: self.address.clone(), topic: name.to_owned(), expires: false, properties: Properties::default() };
+        let settings = Settings {
+            brokers: self.address.clone(),
+            topic: name.to_owned(),
+            expires: false,
+            properties: Properties::default(),
+        };
         topics::create(&settings, &Layout { replication_factor: 1, ..Layout::default() })?;
         for _ in 0..100 {
             match topics::check(&settings) {
