@@ -60,7 +60,7 @@ impl Site {
             Some(topic) => {
                 let mut parts = Parts::started(topic, self.path(), flags);
                 let (url, reads_url) = (parts.url(Part::Collector), parts.url(Part::Api));
-                Server { processes: Processes::Three(parts), url, reads_url, admin_url: None }
+                Server { processes: Processes::Three(Box::new(parts)), url, reads_url, admin_url: None }
             }
         }
     }
@@ -70,7 +70,7 @@ impl Site {
         let Some(topic) = &self.topic else { return Server::spawn(self.path(), flags) };
         let mut parts = Parts::new(topic, self.path(), flags);
         Part::ALL.iter().for_each(|part| parts.spawn(*part));
-        Server { processes: Processes::Three(parts), url: String::new(), reads_url: String::new(), admin_url: None }
+        Server { processes: Processes::Three(Box::new(parts)), url: String::new(), reads_url: String::new(), admin_url: None }
     }
 
     /// The store, checked.
@@ -133,7 +133,7 @@ pub struct Server {
 #[derive(Debug)]
 enum Processes {
     One(Process),
-    Three(Parts),
+    Three(Box<Parts>),
 }
 
 impl Server {
