@@ -71,8 +71,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Journal(error) => error.is_retryable(),
-            // A full disk is emptied, a slow one recovers.
-            Self::Store(store::Error::RocksDb(_) | store::Error::Io { .. }) => true,
+            Self::Store(error) => error.is_retryable(),
             _ => false,
         }
     }

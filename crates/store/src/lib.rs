@@ -47,4 +47,15 @@ pub enum Error {
     Collision { hash: event::RunHash, first: String, second: String },
 }
 
+impl Error {
+    /// A full disk is emptied, a slow one recovers; damaged blocks stay damaged.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::RocksDb(error) => error.kind() != rocksdb::ErrorKind::Corruption,
+            Self::Io { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -202,4 +202,28 @@ mod tests {
         writer.put_run_under(asked.hash(), &Run::new(&other, number, 0, ReceivedAt(0))).unwrap();
         assert!(matches!(writer.run(&asked), Err(Error::Collision { .. })));
     }
+
+    #[test]
+    fn a_damaged_block_is_no_reason_to_try_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Options::default()).unwrap();
+        let name = RunName::new("job", "r").unwrap();
+        let mut batch = Batch::default();
+        batch.put_run(&Run::new(&name, RunNumber { partition: 0, number: 0 }, 0, ReceivedAt(0)), None).unwrap();
+        writer.commit(batch).unwrap();
+        writer.settle().unwrap();
+        drop(writer);
+        for file in std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().path()) {
+            if file.extension().is_some_and(|it| it == "sst") {
+                let mut bytes = std::fs::read(&file).unwrap();
+                bytes[..40].iter_mut().for_each(|byte| *byte ^= 0x55);
+                std::fs::write(&file, bytes).unwrap();
+            }
+        }
+        let found = Writer::open(dir.path(), &Options::default()).and_then(|writer| writer.run(&name));
+        let error = found.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        let full = Error::Io { path: dir.path().into(), source: std::io::ErrorKind::StorageFull.into() };
+        assert!(full.is_retryable());
+    }
 }
