@@ -18,8 +18,12 @@ use e2e::server::Site;
 use e2e::wait;
 use serde_json::Value;
 
-const RUNS: usize = 60;
 const TASKS: i64 = 4_000;
+
+/// 240,000 events, or as many runs as told: 250 are a million events.
+fn runs() -> usize {
+    std::env::var("EMBERLOG_E2E_REBUILD_RUNS").map_or(60, |it| it.parse().unwrap())
+}
 
 fn site() -> Site {
     Site::of(env!("CARGO_CRATE_NAME"))
@@ -105,7 +109,7 @@ fn feed(client: &Client) -> Vec<(String, Vec<u8>)> {
         let expected: String = payload.messages.iter().map(|it| format!("{}\n", it.content)).collect();
         (run, expected.into_bytes())
     };
-    let runs: Vec<_> = (0..RUNS).map(feed_one).collect();
+    let runs: Vec<_> = (0..runs()).map(feed_one).collect();
     for (run, expected) in &runs {
         wait::until(run, || (client.events("fixed", run).unwrap().len() == expected.len()).then_some(()));
     }
