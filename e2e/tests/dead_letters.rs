@@ -67,7 +67,7 @@ fn a_bad_message_among_good_ones_is_kept_shown_mended_and_stored_in_its_place() 
     let message: Message = serde_json::from_slice(&raw).unwrap();
     assert_eq!(message, Message::event(BAD, 2));
 
-    let mended = site.path().join("mended.json");
+    let mended = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     std::fs::write(&mended, serde_json::to_vec(&event(2)).unwrap()).unwrap();
     for _ in 0..2 {
         let output = replay(&site, &server.url, &["0", "--with", mended.to_str().unwrap()]);
