@@ -127,6 +127,8 @@ impl Materializer {
 
     fn follow(&mut self, stop: &AtomicBool) -> Result<()> {
         self.retrying(stop, Self::begin)?;
+        // Partitions of which nothing was applied yet would look as old as the epoch.
+        self.retrying(stop, Self::tell)?;
         // An order that was left for a halt that is over is not for the next one.
         self.files.clear_order()?;
         self.files.clear_halted()?;
