@@ -70,7 +70,12 @@ impl Site {
         let Some(topic) = &self.topic else { return Server::spawn(self.path(), flags) };
         let mut parts = Parts::new(topic, self.path(), flags);
         Part::ALL.iter().for_each(|part| parts.spawn(*part));
-        Server { processes: Processes::Three(Box::new(parts)), url: String::new(), reads_url: String::new(), admin_url: None }
+        Server {
+            processes: Processes::Three(Box::new(parts)),
+            url: String::new(),
+            reads_url: String::new(),
+            admin_url: None,
+        }
     }
 
     /// The store, checked.

@@ -297,18 +297,19 @@ impl Materializer {
         let halt = Halt::of(error);
         // What reads on in the background would tell the same again.
         self.subscriber = None;
+        // Before anybody hears of it: who does may order at once what leads out.
+        if let Err(error) = self.files.set_halted(&halt) {
+            tracing::warn!(%error, "the reason of a halt cannot be written down");
+        }
         tracing::error!(%error, state = halt.state, "the materializer has halted; reads go on");
         self.metrics.halted.with_label_values(&[&halt.state]).set(1);
         (self.hooks.state)(State::Halted(error));
-        let ended = self.wait_for_a_person(&halt, stop);
+        let ended = self.wait_for_a_person(stop);
         self.metrics.halted.with_label_values(&[&halt.state]).set(0);
         ended
     }
 
-    fn wait_for_a_person(&mut self, halt: &Halt, stop: &AtomicBool) -> Result<()> {
-        if let Err(error) = self.files.set_halted(halt) {
-            tracing::warn!(%error, "the reason cannot be written down");
-        }
+    fn wait_for_a_person(&mut self, stop: &AtomicBool) -> Result<()> {
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);

@@ -3,11 +3,10 @@
 //! `HALTED` in the store's folder says why nothing is applied any more. `RESUME` is what a person ordered; a running
 //! materializer follows it at once, one that is down at its next start. Both are small JSON files.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
+use store::generation::Generations;
 
 use crate::{Error, Result};
 
@@ -66,65 +65,35 @@ pub fn state(error: &Error) -> &'static str {
 
 /// The two files.
 #[derive(Debug, Clone)]
-pub struct Files {
-    dir: PathBuf,
-}
+pub struct Files(Generations);
 
 impl Files {
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.into() }
+        Self(Generations::at(dir))
     }
 
     pub fn halted(&self) -> Result<Option<Halt>> {
-        self.read(HALTED)
+        Ok(self.0.read(HALTED)?)
     }
 
     pub fn set_halted(&self, halt: &Halt) -> Result<()> {
-        self.replace(HALTED, halt)
+        Ok(self.0.replace(HALTED, halt)?)
     }
 
     pub fn clear_halted(&self) -> Result<()> {
-        self.remove(HALTED)
+        Ok(self.0.remove(HALTED)?)
     }
 
     pub fn order(&self) -> Result<Option<Order>> {
-        self.read(RESUME)
+        Ok(self.0.read(RESUME)?)
     }
 
     pub fn set_order(&self, order: Order) -> Result<()> {
-        self.replace(RESUME, &order)
+        Ok(self.0.replace(RESUME, &order)?)
     }
 
     pub fn clear_order(&self) -> Result<()> {
-        self.remove(RESUME)
-    }
-
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let path = self.dir.join(name);
-        match fs::read(&path) {
-            Ok(text) => {
-                let damaged = |e| store::Error::Damaged(format!("{}: {e}", path.display()));
-                Ok(Some(serde_json::from_slice(&text).map_err(damaged)?))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(store::Error::Io { path, source }.into()),
-        }
-    }
-
-    fn replace(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}.new")));
-        let text = serde_json::to_vec(value).map_err(|e| store::Error::Damaged(e.to_string()))?;
-        let io = |source| store::Error::Io { path: path.clone(), source };
-        fs::write(&new, text).map_err(io)?;
-        Ok(fs::rename(&new, &path).map_err(io)?)
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        let path = self.dir.join(name);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(store::Error::Io { path, source }.into()),
-            _ => Ok(()),
-        }
+        Ok(self.0.remove(RESUME)?)
     }
 }
 

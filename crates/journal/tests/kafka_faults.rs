@@ -387,7 +387,7 @@ fn a_log_that_was_cut_back_is_noticed_and_the_producer_is_made_anew() {
     }
     assert_eq!(read(&mut subscriber, 100).len(), 100);
     cluster.kill(1);
-    cut_back(&cluster, &settings.topic);
+    cluster.cut_back(&settings.topic);
     cluster.restart(1);
     let (entries, halted) = until_halt(&mut subscriber, 60 * SECOND);
     assert!(entries.is_empty(), "{:?}", values(&entries));
@@ -416,7 +416,7 @@ fn a_log_that_was_cut_back_and_has_grown_beyond_is_noticed_before_anything_of_it
     };
     assert_eq!(before, 100);
     cluster.kill(1);
-    cut_back(&cluster, &settings.topic);
+    cluster.cut_back(&settings.topic);
     cluster.restart(1);
     let (other, _) = publisher(&settings, &PublisherOptions::default());
     publish(&other, (0..300).map(|n| record("run", format!("other {n}"))).collect()).unwrap();
@@ -464,17 +464,4 @@ fn a_damaged_record_stops_the_reading_and_is_not_skipped() {
 
 fn log_file(cluster: &Cluster, topic: &str) -> PathBuf {
     cluster.partition_dir(1, topic, 0).join("00000000000000000000.log")
-}
-
-/// What a power cut does to a log that was never synced: half of it is gone, and what the broker noted beside it.
-fn cut_back(cluster: &Cluster, topic: &str) {
-    let log = log_file(cluster, topic);
-    let file = OpenOptions::new().write(true).open(&log).unwrap();
-    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
-    for entry in log.parent().unwrap().read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|it| it == "snapshot") {
-            fs::remove_file(path).unwrap();
-        }
-    }
 }

@@ -28,7 +28,9 @@ pub struct Generations {
 
 /// Held by the one process that writes to the current generation, or makes the next one.
 #[derive(Debug)]
-pub struct Held(#[allow(dead_code)] File);
+pub struct Held {
+    _file: File,
+}
 
 /// The generation in the making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +137,8 @@ impl Generations {
         }
     }
 
-    fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
+    /// A small JSON file beside the generations; none if it is not there.
+    pub fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>> {
         let path = self.dir.join(name);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -146,7 +149,8 @@ impl Generations {
         }
     }
 
-    fn replace<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+    /// Replaces such a file by rename: it is whole in each state, also after a power cut.
+    pub fn replace<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let (path, new) = (self.dir.join(name), self.dir.join(format!("{name}.new")));
         let io = |source| Error::Io { path: path.clone(), source };
         let text = serde_json::to_vec(value).map_err(|e| io(e.into()))?;
@@ -156,7 +160,8 @@ impl Generations {
         self.sync_dir()
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
+    /// Removes such a file, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.dir.join(name);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { path, source }),
@@ -176,7 +181,7 @@ pub(crate) fn lock(path: &Path) -> Result<Held> {
     let io = |source| Error::Io { path: path.into(), source };
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(Held(file)),
+        Ok(()) => Ok(Held { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(path.into())),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
