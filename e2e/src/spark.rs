@@ -54,6 +54,7 @@ pub fn may_differ(event: &Value) -> bool {
             | "SparkListenerTaskGettingResult"
             | "SparkListenerStageSubmitted"
             | "SparkListenerJobStart"
+            | "SparkListenerJobEnd"
             | "SparkListenerEnvironmentUpdate"
     )
 }
