@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use journal::kafka;
 use service::{telemetry, units};
 
+use crate::client;
 use crate::data_dir::DataDir;
 use crate::dlq::Id;
 
@@ -191,9 +192,8 @@ pub struct DlqReplayOptions {
     /// Send these bytes instead, for example mended ones
     #[arg(long, value_name = "FILE")]
     pub with: Option<std::path::PathBuf>,
-    /// The server to send to
-    #[arg(long, env = "EMBERLOG_URL", value_name = "URL", default_value = "http://127.0.0.1:5000")]
-    pub url: String,
+    #[command(flatten)]
+    pub server: client::Flags,
 }
 
 #[cfg(test)]

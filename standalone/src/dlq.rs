@@ -12,6 +12,7 @@ use journal::{Extent, Position, Subscriber, kafka, local};
 use prometheus::Registry;
 
 use crate::cli::{DlqCommand, DlqListOptions, DlqReplayOptions, DlqShowOptions, DlqSource as Source};
+use crate::client::Client;
 
 pub fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -163,6 +164,7 @@ fn show(options: &DlqShowOptions) -> anyhow::Result<ExitCode> {
 fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(options.with.is_none() || options.ids.len() == 1, "--with takes the bytes of one dead letter");
     let mended = options.with.as_ref().map(std::fs::read).transpose().context("cannot read the file of --with")?;
+    let client = Client::new(&options.server)?;
     let mut letters = Vec::new();
     if options.all {
         // Known before the first is sent: what is refused again becomes a new dead letter.
@@ -180,7 +182,7 @@ fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
             letter.truncated_from = None;
             letter.value = mended.clone().into();
         }
-        match send(&options.url, &letter) {
+        match send(&client, &letter) {
             Ok(()) => {
                 stored += 1;
                 println!("{id}\tstored");
@@ -195,23 +197,10 @@ fn replay(options: &DlqReplayOptions) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn send(url: &str, letter: &DeadLetter) -> anyhow::Result<()> {
+fn send(client: &Client, letter: &DeadLetter) -> anyhow::Result<()> {
     let replay = letter.replay()?;
-    let target = format!("{}{}", url.trim_end_matches('/'), replay.path);
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(60)))
-        .build()
-        .into();
-    let mut request = agent.post(&target);
-    for (name, value) in &replay.headers {
-        request = request.header(name, value);
-    }
-    let mut answer = request.send(&replay.body[..]).with_context(|| format!("cannot reach {target}"))?;
-    let status = answer.status();
-    let body = answer.body_mut().read_to_string().unwrap_or_default();
-    let json: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-    anyhow::ensure!(status == 200, "refused with {status}: {}", json["message"].as_str().unwrap_or(&body));
-    anyhow::ensure!(json["dead_lettered"] == 0, "still no event: it is a dead letter again");
+    let headers: Vec<_> = replay.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = client.post(&replay.path, &headers, &replay.body)?.json()?;
+    anyhow::ensure!(answer["dead_lettered"] == 0, "still no event: it is a dead letter again");
     Ok(())
 }

@@ -2,6 +2,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cli;
+#[allow(dead_code)] // Of its methods, some are for commands to come.
+mod client;
 mod data_dir;
 mod dlq;
 mod init;
