@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accept;
+mod administration;
 mod body;
 mod budget;
 mod collect;
@@ -26,6 +27,7 @@ use journal::Publisher;
 use prometheus::Registry;
 use tokio::sync::Semaphore;
 
+pub use administration::router as administration;
 use budget::Budget;
 pub use collect::router;
 pub use error::Error;

@@ -54,7 +54,11 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let condition = server.health.register("kafka");
     condition.not_ready("the topics are not open yet");
     tracing::info!(url = server.url(), "listening");
-    let running = server.start([crate::router(collector.clone()), reads::redirects(cli.reads_url.clone())]);
+    let running = server.start([
+        crate::router(collector.clone()),
+        crate::administration(collector.clone()),
+        reads::redirects(cli.reads_url.clone()),
+    ]);
 
     let opened = async {
         events.opened().await?;

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 /// Routes that send readers on to the API at `url`, or tell that there is none here.
 pub fn redirects(url: Option<String>) -> OpenApiRouter {
     let url = url.map(|url| url.trim_end_matches('/').to_owned());
-    ["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{*rest}"]
+    ["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}"]
         .into_iter()
         .fold(OpenApiRouter::new(), |router, path| router.route(path, get(redirect)))
         .with_state(url)

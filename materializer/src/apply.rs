@@ -6,8 +6,8 @@ use event::ReceivedAt;
 use journal::Entry;
 use store::{Applied, Batch, Run, RunNumber, Writer};
 
-use crate::runs::{Lookup, Runs, State, Verdict};
-use crate::step::{Poison, Step};
+use crate::runs::{Found, Lookup, Runs, State, Verdict};
+use crate::step::{Poison, Step, is_deletion};
 use crate::{Error, Result};
 
 /// Runs kept in memory: some 2 KB each.
@@ -16,9 +16,9 @@ const RUNS_IN_MEMORY: usize = 20_000;
 /// Writes batches of records into a store, and knows how far it is.
 #[derive(Debug)]
 pub struct Applier {
-    writer: Writer,
-    runs: Runs,
-    progress: BTreeMap<u32, Applied>,
+    pub(crate) writer: Writer,
+    pub(crate) runs: Runs,
+    pub(crate) progress: BTreeMap<u32, Applied>,
 }
 
 /// What became of a batch.
@@ -30,7 +30,24 @@ pub struct Outcome {
     pub duplicates: u64,
     pub conflicts: u64,
     pub new_runs: u64,
+    /// Events of runs that are gone.
+    pub dropped: u64,
+    pub deleted_runs: u64,
     pub poison: Vec<Poison>,
+}
+
+impl Outcome {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+        self.signs_of_life += other.signs_of_life;
+        self.duplicates += other.duplicates;
+        self.conflicts += other.conflicts;
+        self.new_runs += other.new_runs;
+        self.dropped += other.dropped;
+        self.deleted_runs += other.deleted_runs;
+        self.poison.extend(other.poison);
+    }
 }
 
 impl Applier {
@@ -121,15 +138,37 @@ impl Applier {
         Ok(marked)
     }
 
-    /// Applies records in the order given, in one write batch. What cannot be applied is handed to `quarantine`,
-    /// which must have it safe before it returns, since the batch moves the offset past it.
+    /// Applies records in the order given, in one write batch, or in several where one of them deletes runs. What cannot
+    /// be applied is handed to `quarantine`, which must have it safe before it returns, since the batch moves the offset
+    /// past it.
     ///
-    /// After an error nothing of the batch is stored, and the same records are to be given again.
+    /// After an error nothing of its batch is stored; the records from [`Applier::progress`] on are to be given again.
     pub fn apply(
+        &mut self,
+        mut entries: Vec<Entry>,
+        quarantine: &mut dyn FnMut(&[Poison]) -> Result<(), journal::Error>,
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        while let Some(at) = entries.iter().position(|entry| is_deletion(&entry.record)) {
+            let mut rest = entries.split_off(at + 1);
+            std::mem::swap(&mut entries, &mut rest);
+            if let Some(deletion) = rest.pop() {
+                outcome.add(self.apply_events(rest, quarantine)?);
+                outcome.add(self.delete(deletion, quarantine)?);
+            }
+        }
+        outcome.add(self.apply_events(entries, quarantine)?);
+        Ok(outcome)
+    }
+
+    fn apply_events(
         &mut self,
         entries: Vec<Entry>,
         quarantine: &mut dyn FnMut(&[Poison]) -> Result<(), journal::Error>,
     ) -> Result<Outcome> {
+        if entries.is_empty() {
+            return Ok(Outcome::default());
+        }
         let before = self.progress.clone();
         let result = self.try_apply(entries, quarantine);
         match &result {
@@ -164,7 +203,7 @@ impl Applier {
         self.commit(Batch::default())
     }
 
-    fn commit(&mut self, mut batch: Batch) -> Result<()> {
+    pub(crate) fn commit(&mut self, mut batch: Batch) -> Result<()> {
         for (partition, applied) in &self.progress {
             batch.put_applied(narrow(*partition)?, applied)?;
         }
@@ -195,15 +234,16 @@ pub(crate) fn apply(
         };
         let (Step::Event(header, _) | Step::SignOfLife(header)) = step;
         applied.through = applied.through.max(header.received_at);
-        let found = runs.get(&entry.record.key, lookup, |name| {
+        let found = runs.get(&entry.record.key, partition, lookup, |name| {
             let number = RunNumber { partition, number: applied.next_run };
             applied.next_run += 1;
             outcome.new_runs += 1;
             Run::new(name, number, offset, header.received_at)
         })?;
         match found {
-            Ok(state) => take(state, step, &entry, lookup, batch, &mut outcome)?,
-            Err(reason) => outcome.poison.push(Poison::new(entry, reason)),
+            Found::Here(state) => take(state, step, &entry, lookup, batch, &mut outcome)?,
+            Found::Gone => outcome.dropped += u64::from(matches!(step, Step::Event(..))),
+            Found::Bad(reason) => outcome.poison.push(Poison::new(entry, reason)),
         }
     }
     runs.each_changed(|state| {
@@ -248,7 +288,7 @@ fn take(
     Ok(())
 }
 
-fn narrow(partition: u32) -> Result<u16> {
+pub(crate) fn narrow(partition: u32) -> Result<u16> {
     u16::try_from(partition).map_err(|_| {
         Error::Journal(journal::Error::Fatal(format!("partition {partition} is over the limit of {}", u16::MAX)))
     })

@@ -13,8 +13,9 @@ use store::{Applied, Reader, Writer};
 
 use crate::halt::{Files, Halt, Order};
 use crate::poison::{Limit, Quarantine};
+use crate::retention::{Due, Watch};
 use crate::start::{WAIT, doubts, start};
-use crate::{Applier, Error, Metrics, Outcome, Poison, Result};
+use crate::{Applier, Error, Metrics, Outcome, Poison, Result, Retention};
 
 /// Opens the journal: at the start, and again after a halt.
 pub type Connect = Box<dyn FnMut() -> Result<Box<dyn Subscriber>, journal::Error> + Send>;
@@ -50,6 +51,7 @@ pub struct Options {
     pub retry: Duration,
     /// Records that may be quarantined within an hour.
     pub poison_limit: u64,
+    pub retention: Retention,
 }
 
 impl Default for Options {
@@ -60,6 +62,7 @@ impl Default for Options {
             sync: Duration::from_secs(60),
             retry: Duration::from_secs(1),
             poison_limit: 1000,
+            retention: Retention::default(),
         }
     }
 }
@@ -75,6 +78,9 @@ pub struct Materializer {
     poison: Limit,
     metrics: Metrics,
     options: Options,
+    watch: Option<Watch>,
+    /// What has expired and is not removed yet.
+    due: Due,
 }
 
 impl std::fmt::Debug for Materializer {
@@ -90,12 +96,15 @@ impl Materializer {
         let held = hold(&generations)?;
         let generation = generations.current_or_first()?;
         let applier = Applier::open(Writer::open(&generations.path(generation), &options.store)?)?;
+        let reader = applier.writer().reader();
         Ok(Self {
             subscriber: None,
             generations,
             _held: held,
             files: Files::new(dir),
-            reader: applier.writer().reader(),
+            watch: Watch::start(&options.retention, reader.clone()),
+            due: Due::default(),
+            reader,
             applier,
             hooks,
             poison: Limit::new(options.poison_limit),
@@ -136,6 +145,7 @@ impl Materializer {
         let (mut said, mut synced) = (Instant::now(), Instant::now());
         loop {
             self.retrying(stop, |it| it.turn(stop))?;
+            self.retrying(stop, Self::expire)?;
             if said.elapsed() >= self.options.idle {
                 said = Instant::now();
                 self.retrying(stop, |it| it.tell())?;
@@ -202,7 +212,27 @@ impl Materializer {
         self.poison.count(&outcome.poison)
     }
 
+    /// Removes some of what has expired: applying goes on in between.
+    fn expire(&mut self) -> Result<()> {
+        const AT_ONCE: usize = 500;
+        if self.due == Due::default() {
+            let Some(due) = self.watch.as_ref().and_then(Watch::due) else { return Ok(()) };
+            self.due = due;
+        }
+        let retention = &self.options.retention;
+        let runs = self.due.runs.split_off(self.due.runs.len().saturating_sub(AT_ONCE));
+        let forget = self.due.forget.split_off(self.due.forget.len().saturating_sub(AT_ONCE));
+        let expired = self.applier.expire(&runs, &forget, ReceivedAt::now(), retention)?;
+        self.metrics.expired_runs.inc_by(expired);
+        if expired > 0 {
+            tracing::info!(runs = expired, "removed runs that have expired");
+        }
+        Ok(())
+    }
+
     fn count(&self, outcome: &Outcome) {
+        self.metrics.dropped.inc_by(outcome.dropped);
+        self.metrics.deleted_runs.inc_by(outcome.deleted_runs);
         self.metrics.events.inc_by(outcome.events);
         self.metrics.bytes.inc_by(outcome.bytes);
         self.metrics.signs_of_life.inc_by(outcome.signs_of_life);

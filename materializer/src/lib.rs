@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply;
+mod delete;
 mod flags;
 mod follow;
 mod halt;
@@ -13,18 +14,20 @@ mod poison;
 pub mod program;
 pub mod rebuild;
 mod resume;
+mod retention;
 mod runs;
 mod start;
 mod step;
 mod thread;
 
 pub use apply::{Applier, Outcome};
-pub use flags::Flags;
+pub use flags::{Flags, RetentionFlags};
 pub use follow::{Connect, Hooks, Materializer, Options, State, Synced};
 pub use halt::{Halt, Order};
 pub use metrics::Metrics;
 pub use poison::{Quarantine, quarantine};
 pub use resume::{Resumed, resume};
+pub use retention::Retention;
 pub use step::Poison;
 pub use thread::{Thread, shown};
 

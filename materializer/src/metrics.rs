@@ -22,6 +22,12 @@ pub struct Metrics {
     pub quarantined: IntCounter,
     /// Runs seen for the first time.
     pub runs: IntCounter,
+    /// Events dropped because their run was deleted or has expired.
+    pub dropped: IntCounter,
+    /// Runs removed because a record of the journal says so.
+    pub deleted_runs: IntCounter,
+    /// Runs removed by retention.
+    pub expired_runs: IntCounter,
     /// Seconds to apply one batch.
     pub batch_seconds: Histogram,
     /// Records of the journal not yet applied.
@@ -72,6 +78,9 @@ impl Metrics {
                 "Records that could not be applied and went to the dead letters.",
             )?,
             runs: counter("runs_total", "Runs seen for the first time.")?,
+            dropped: counter("dropped_total", "Events dropped because their run was deleted or has expired.")?,
+            deleted_runs: counter("deleted_runs_total", "Runs removed because they were deleted.")?,
+            expired_runs: counter("expired_runs_total", "Runs removed by retention.")?,
             batch_seconds,
             lag_records: gauge("lag_records", "Records of the journal not yet applied.")?,
             applied_through,

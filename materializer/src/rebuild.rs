@@ -10,7 +10,7 @@ use event::EventKey;
 use journal::{Extent, Subscriber};
 use serde::{Deserialize, Serialize};
 use store::generation::{Generations, Next, Number};
-use store::{Applied, Batch, Reader, Run, RunNumber, Writer};
+use store::{Applied, Batch, Cause, Reader, Run, RunNumber, Writer};
 
 use crate::start::{doubts, start};
 use crate::{Applier, Error, Result};
@@ -85,8 +85,12 @@ pub fn make(
         return Ok(next.generation);
     }
     let mut writer = Writer::open(&generations.path(next.generation), &options.store)?;
-    if let (Source::Store, Some(served)) = (options.source, &served) {
-        copy(served, &mut writer, stop, report)?;
+    if let Some(served) = &served {
+        // Deletions are in the journal; what has expired only the served store knows.
+        copy_gone(served, &mut writer, |cause| options.source == Source::Store || cause == Cause::Expired)?;
+        if options.source == Source::Store {
+            copy(served, &mut writer, stop, report)?;
+        }
     }
     let writer = replay(writer, subscriber, options.accept_loss, stop, report)?;
     writer.settle()?;
@@ -159,6 +163,24 @@ fn refuse_loss(served: &Reader, subscriber: &mut dyn Subscriber) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn copy_gone(served: &Reader, writer: &mut Writer, is_meant: impl Fn(Cause) -> bool) -> Result<()> {
+    let mut batch = Batch::default();
+    served.view(|view| {
+        let mut after = None;
+        while let Some((run, partition, gone)) = view.next_gone(after)? {
+            after = Some((run, partition));
+            if is_meant(gone.cause) {
+                batch.put_gone(run, partition, &gone)?;
+            }
+            if batch.size() >= BATCH {
+                writer.commit(std::mem::take(&mut batch))?;
+            }
+        }
+        Ok::<_, Error>(())
+    })?;
+    Ok(writer.commit(batch)?)
 }
 
 fn each_run(reader: &Reader, mut visit: impl FnMut(&Run)) -> Result<()> {

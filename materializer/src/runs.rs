@@ -12,6 +12,9 @@ use crate::Result;
 pub trait Lookup {
     fn run(&self, name: &RunName) -> store::Result<Option<Run>>;
 
+    /// Whether what comes of a run in this partition is to be dropped.
+    fn is_gone(&self, name: &RunName, partition: u16) -> store::Result<bool>;
+
     /// The identities stored at one `order` of a run, or at one `order` and `sequence`.
     fn identities(&self, run: RunNumber, order: i64, sequence: Option<Sequence>) -> store::Result<Vec<Identity>>;
 }
@@ -19,6 +22,10 @@ pub trait Lookup {
 impl Lookup for store::Writer {
     fn run(&self, name: &RunName) -> store::Result<Option<Run>> {
         store::Writer::run(self, name)
+    }
+
+    fn is_gone(&self, name: &RunName, partition: u16) -> store::Result<bool> {
+        Ok(self.gone(name.hash(), partition)?.is_some())
     }
 
     fn identities(&self, run: RunNumber, order: i64, sequence: Option<Sequence>) -> store::Result<Vec<Identity>> {
@@ -60,7 +67,9 @@ impl State {
     pub fn admit(&mut self, header: &Header, key: EventKey, lookup: &impl Lookup) -> Result<Verdict> {
         let slot = match header.protocol {
             Protocol::Collect => (key.order, None),
-            Protocol::Instance | Protocol::Delight | Protocol::Ingest => (key.order, Some(key.sequence)),
+            Protocol::Instance | Protocol::Delight | Protocol::Ingest | Protocol::Admin => {
+                (key.order, Some(key.sequence))
+            }
         };
         let is_later = self.run.summary.last.is_none_or(|last| match slot.1 {
             None => key.order > last.order,
@@ -86,10 +95,22 @@ impl State {
     }
 }
 
+/// What is known of a record's run.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Here(&'a mut State),
+    /// It was deleted or has expired: what comes of it is dropped.
+    Gone,
+    /// The key names no run.
+    Bad(String),
+}
+
 /// The runs most recently written to.
 #[derive(Debug)]
 pub struct Runs {
     by_key: HashMap<Bytes, State>,
+    /// Deleted runs that something came of lately.
+    gone: HashSet<Bytes>,
     /// The keys of this batch: far fewer than are in memory.
     touched: Vec<Bytes>,
     limit: usize,
@@ -98,38 +119,48 @@ pub struct Runs {
 
 impl Runs {
     pub fn new(limit: usize) -> Self {
-        Self { by_key: HashMap::new(), touched: Vec::new(), limit, batch: 1 }
+        Self { by_key: HashMap::new(), gone: HashSet::new(), touched: Vec::new(), limit, batch: 1 }
     }
 
     /// The run of a record's key, from memory or the store. `new_run` makes the record of a run seen for the first time.
     pub fn get(
         &mut self,
         key: &Bytes,
+        partition: u16,
         lookup: &impl Lookup,
         new_run: impl FnOnce(&RunName) -> Run,
-    ) -> Result<Result<&mut State, String>> {
+    ) -> Result<Found<'_>> {
         // Not `entry`: it would need the key's clone for every record.
         if !self.by_key.contains_key(key) {
+            if self.gone.contains(key) {
+                return Ok(Found::Gone);
+            }
             let name = match RunName::from_key(key) {
                 Ok(name) => name,
-                Err(error) => return Ok(Err(error.to_string())),
+                Err(error) => return Ok(Found::Bad(error.to_string())),
             };
             let stored = match lookup.run(&name) {
-                Err(collision @ store::Error::Collision { .. }) => return Ok(Err(collision.to_string())),
+                Err(collision @ store::Error::Collision { .. }) => return Ok(Found::Bad(collision.to_string())),
                 stored => stored?,
             };
+            if stored.is_none() && lookup.is_gone(&name, partition)? {
+                self.gone.insert(Bytes::copy_from_slice(key));
+                return Ok(Found::Gone);
+            }
             let indexed = stored.as_ref().map(Run::started_at);
             let run = stored.unwrap_or_else(|| new_run(&name));
             let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new() };
             // A copy, lest the key's slice pins the buffer it was cut from.
             self.by_key.insert(Bytes::copy_from_slice(key), state);
         }
-        let Some(state) = self.by_key.get_mut(key) else { return Ok(Err("the run is not in memory".to_owned())) };
+        let Some(state) = self.by_key.get_mut(key) else {
+            return Ok(Found::Bad("the run is not in memory".to_owned()));
+        };
         if state.used != self.batch {
             state.used = self.batch;
             self.touched.push(Bytes::copy_from_slice(key));
         }
-        Ok(Ok(state))
+        Ok(Found::Here(state))
     }
 
     /// Visits the runs that this batch has changed.
@@ -150,6 +181,9 @@ impl Runs {
                 state.committed();
             }
         }
+        if self.gone.len() > self.limit {
+            self.gone.clear();
+        }
         if self.by_key.len() > self.limit {
             let mut ages: Vec<u64> = self.by_key.values().map(|state| state.used).collect();
             let (_, middle, _) = ages.select_nth_unstable(self.limit / 2);
@@ -158,9 +192,11 @@ impl Runs {
         }
     }
 
-    /// To be called when a batch was not stored: what is in memory is no longer what the store says.
+    /// To be called when a batch was not stored, or when runs were removed: what is in memory is no longer what the store
+    /// says.
     pub fn forget(&mut self) {
         self.by_key.clear();
+        self.gone.clear();
         self.touched.clear();
     }
 }

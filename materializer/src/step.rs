@@ -1,6 +1,6 @@
 //! What one journal record asks for.
 
-use event::{EventKey, Header, Kind};
+use event::{Deletion, EventKey, Header, Kind};
 use journal::{Entry, Record};
 
 /// A record that cannot be applied. It goes to the dead letters with its place and reason.
@@ -19,6 +19,17 @@ pub enum Step {
     SignOfLife(Header),
 }
 
+/// Whether a record deletes runs: such a one is applied alone.
+pub fn is_deletion(record: &Record) -> bool {
+    Deletion::is_announced_by(&record.header)
+}
+
+/// What a record deletes.
+pub fn deletion(record: &Record) -> Result<(Header, Deletion), String> {
+    let header = Header::parse(&record.header).map_err(|e| e.to_string())?;
+    Ok((header, Deletion::from_key(&record.key).map_err(|e| e.to_string())?))
+}
+
 impl Step {
     /// Reads a record's header. The value is trusted to have been validated by a collector; what any producer could
     /// break for the reader of a whole run, one event a line, is checked again.
@@ -28,7 +39,7 @@ impl Step {
             (Kind::Heartbeat | Kind::Ack, _) => Ok(Self::SignOfLife(header)),
             (Kind::Event, Some(key)) if is_line(&record.value) => Ok(Self::Event(header, key)),
             (Kind::Event, _) => Err("the value is not one line that holds a JSON object".into()),
-            (Kind::Delete, _) => Err("deletion is not supported by this version".into()),
+            (Kind::Delete, _) => Err("a deletion is no step of one run".into()),
         }
     }
 }

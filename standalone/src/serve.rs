@@ -26,9 +26,13 @@ pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     let condition = health.register("materializer");
     let hooks = Hooks { state: shown(condition.clone()), ..journals.hooks(options) };
     let store = options.data_dir.store();
-    let materializer =
-        Materializer::open(&store, hooks, materializer::Metrics::new(&registry)?, (&options.store).into())
-            .with_context(|| format!("cannot open the store in {}", store.display()))?;
+    let materializer = Materializer::open(
+        &store,
+        hooks,
+        materializer::Metrics::new(&registry)?,
+        options.store.options(options.reads.lost_after),
+    )
+    .with_context(|| format!("cannot open the store in {}", store.display()))?;
     let reader = materializer.reader();
     registry.register(Box::new(store::metrics::RocksDb::new(reader.clone())?))?;
     let events = Arc::new(journals.events.publisher());
@@ -36,7 +40,8 @@ pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     let collector = Collector::new((&options.ingest).into(), events, dead_letters, &registry)?;
     let api = api::router(reader, (&options.reads).into(), &registry)?;
 
-    let running = server.start([collector::router(collector.clone()), api]);
+    let running =
+        server.start([collector::router(collector.clone()), collector::administration(collector.clone()), api]);
     // Its journal is in this process: there is nothing to wait for.
     condition.ready();
     let thread = Thread::start(materializer);

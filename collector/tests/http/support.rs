@@ -67,6 +67,10 @@ impl Publisher for Memory {
             Ok(vec![Position { partition: 0, offset: all.len() as u64 - 1 }])
         })
     }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.publish(vec![record])
+    }
 }
 
 pub struct Server {
@@ -87,7 +91,10 @@ pub async fn start(options: Options) -> Server {
 pub async fn start_on(journal: Arc<dyn Publisher>, options: Options) -> Server {
     let (events, dead_letters, registry) = (Arc::<Memory>::default(), Arc::<Memory>::default(), Registry::new());
     let collector = Collector::new(options, journal, dead_letters.clone(), &registry).unwrap();
-    let router = service::openapi::assemble([collector::router(collector.clone())]);
+    let router = service::openapi::assemble([
+        collector::router(collector.clone()),
+        collector::administration(collector.clone()),
+    ]);
     let listener = listen("127.0.0.1:0", "--listen").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     tokio::spawn(serve(listener, router, Limits::default(), stop.clone()));

@@ -16,7 +16,7 @@ pub enum Kind {
     Heartbeat,
     /// A sign of life, never served.
     Ack,
-    /// The run was deleted; replay drops it too.
+    /// Deletes runs; replay drops them too. [`crate::Deletion`] says which.
     Delete,
 }
 
@@ -30,6 +30,8 @@ pub enum Protocol {
     Delight,
     /// Lines posted to `/v1/ingest`.
     Ingest,
+    /// An administrator's request.
+    Admin,
 }
 
 impl Kind {
@@ -38,11 +40,12 @@ impl Kind {
 }
 
 impl Protocol {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 5] = [
         (Self::Collect, "collect"),
         (Self::Instance, "instance"),
         (Self::Delight, "delight"),
         (Self::Ingest, "ingest"),
+        (Self::Admin, "admin"),
     ];
 }
 
@@ -142,6 +145,7 @@ impl Header {
         let order = match self.protocol {
             Protocol::Collect | Protocol::Instance => self.generated_at?.0,
             Protocol::Delight | Protocol::Ingest => 0,
+            Protocol::Admin => return None,
         };
         Some(EventKey { order, sequence: self.sequence?, identity: self.identity? })
     }

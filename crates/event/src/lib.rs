@@ -4,6 +4,7 @@
 
 pub mod collect;
 pub mod dead_letter;
+pub mod deletion;
 pub mod header;
 pub mod identity;
 pub mod json;
@@ -13,6 +14,7 @@ pub mod redact;
 pub mod spark;
 
 pub use dead_letter::DeadLetter;
+pub use deletion::Deletion;
 pub use header::{Header, Instance, Kind, Protocol};
 pub use identity::Identity;
 pub use name::{JobName, RunHash, RunId, RunName};

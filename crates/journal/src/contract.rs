@@ -18,7 +18,7 @@ pub trait Backend {
 pub type Case = fn(&mut dyn Backend);
 
 /// Each needs a backend of its own.
-pub const CASES: [(&str, Case); 13] = [
+pub const CASES: [(&str, Case); 14] = [
     ("an_empty_journal_has_empty_extents", an_empty_journal_has_empty_extents),
     ("an_empty_publication_is_acknowledged_with_no_position", an_empty_publication_is_acknowledged_with_no_position),
     ("offsets_are_dense_and_in_order", offsets_are_dense_and_in_order),
@@ -32,6 +32,10 @@ pub const CASES: [(&str, Case); 13] = [
     ("a_waiting_reader_is_woken", a_waiting_reader_is_woken),
     ("batches_are_bounded", batches_are_bounded),
     ("concurrent_publications_keep_their_order", concurrent_publications_keep_their_order),
+    (
+        "a_publication_to_all_is_in_every_partition_behind_what_came_before",
+        a_publication_to_all_is_in_every_partition_behind_what_came_before,
+    ),
 ];
 
 const SOON: Duration = Duration::from_secs(20);
@@ -101,6 +105,25 @@ fn offsets_are_dense_and_in_order(backend: &mut dyn Backend) {
     }
     let extents = subscriber.extents().expect("extents");
     assert_eq!(extents[partition as usize], Extent { partition, start: first, end: first + 50 });
+}
+
+fn a_publication_to_all_is_in_every_partition_behind_what_came_before(backend: &mut dyn Backend) {
+    let (publisher, mut subscriber) = backend.open();
+    let extents = seek_to_start(&mut *subscriber);
+    let before = partition::of_key(b"run", backend.partitions());
+    publish(&publisher, numbered("run", 0..3));
+    let mut positions = runtime().block_on(publisher.publish_to_all(record("all", "x"))).expect("acknowledged");
+    positions.sort_by_key(|it| it.partition);
+    let offset = |extent: &Extent| extent.start + if extent.partition == before { 3 } else { 0 };
+    let expected: Vec<_> = extents.iter().map(|it| Position { partition: it.partition, offset: offset(it) }).collect();
+    assert_eq!(positions, expected);
+    let mut copies: Vec<_> = read(&mut *subscriber, 3 + extents.len());
+    copies.retain(|it| it.record == record("all", "x"));
+    copies.sort_by_key(|it| it.partition);
+    assert_eq!(
+        copies.iter().map(|it| Position { partition: it.partition, offset: it.offset }).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 fn what_was_acknowledged_is_there_after_reopening(backend: &mut dyn Backend) {

@@ -119,6 +119,9 @@ pub trait Publisher: Debug + Send + Sync + 'static {
     /// that a retry found to be there already; then it is missing.
     /// Dropping the future does not take back what was begun.
     fn publish(&self, records: Vec<Record>) -> Publication<'_>;
+
+    /// The same with one copy of the record in every partition, whatever its key. After an error some may hold it.
+    fn publish_to_all(&self, record: Record) -> Publication<'_>;
 }
 
 /// The reading end. Owned by one thread.

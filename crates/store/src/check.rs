@@ -71,6 +71,9 @@ fn check_run(view: &mut View, hash: RunHash, run: &Run, checked: &mut Checked) -
     if summary != run.summary {
         checked.fault(|| format!("{}: the record says other than its events", named()));
     }
+    if view.is_gone_in(hash, run.number.partition)? {
+        checked.fault(|| format!("{} is stored although it was deleted or has expired", named()));
+    }
     if !view.has_job(&run.job_name)? || !view.is_listed(run)? {
         checked.fault(|| format!("{} is missing in the index of its job", named()));
     }

@@ -12,6 +12,7 @@ mod gate;
 pub mod generation;
 pub mod metrics;
 mod reader;
+mod reclaim;
 pub mod secondary;
 mod table;
 mod whole;
@@ -24,6 +25,7 @@ pub use fold::run::{Application, Arrival, Missing, Run, Spans, Summary};
 pub use reader::{Events, Reader, RunCursor, RunEntry, View};
 pub use secondary::Secondary;
 pub use table::applied::Applied;
+pub use table::gone::{Cause, Gone};
 pub use table::run::RunNumber;
 pub use writer::{Batch, Writer};
 

@@ -9,6 +9,7 @@ use crate::database::Database;
 use crate::fold::run::Run;
 use crate::gate::Gate;
 use crate::table::applied::{self, Applied};
+use crate::table::gone::{self, Gone};
 use crate::table::run::{self, RunNumber};
 use crate::table::{event as event_table, job, meta};
 use crate::{Error, Result};
@@ -204,6 +205,40 @@ impl<'db> View<'db> {
         let hash =
             <[u8; 16]>::try_from(&key[1..]).map_err(|_| Error::Damaged("a run's key has a wrong length".into()))?;
         Ok(Some((RunHash(hash), run::decode(value)?)))
+    }
+
+    /// Why a run is not stored any more, if it was deleted or has expired.
+    pub fn gone(&mut self, run: RunHash) -> Result<Option<Gone>> {
+        let prefix = gone::of_run(run);
+        self.iterator.seek(prefix);
+        self.iterator.status()?;
+        let found = self.iterator.item().filter(|(key, _)| key.starts_with(&prefix));
+        found.map(|(_, value)| gone::decode(value)).transpose()
+    }
+
+    pub(crate) fn is_gone_in(&mut self, run: RunHash, partition: u16) -> Result<bool> {
+        let key = gone::key(run, partition);
+        self.iterator.seek(key);
+        self.iterator.status()?;
+        Ok(self.iterator.key() == Some(&key))
+    }
+
+    /// The run behind `after`, with its partition, that is gone: for walks over all.
+    pub fn next_gone(&mut self, after: Option<(RunHash, u16)>) -> Result<Option<(RunHash, u16, Gone)>> {
+        match after {
+            None => self.iterator.seek([gone::KIND]),
+            Some((run, partition)) => {
+                let key = gone::key(run, partition);
+                self.iterator.seek(key);
+                if self.iterator.key() == Some(&key) {
+                    self.iterator.next();
+                }
+            }
+        }
+        self.iterator.status()?;
+        let Some((key, value)) = self.iterator.item() else { return Ok(None) };
+        let Some((run, partition)) = gone::parse(key) else { return Ok(None) };
+        Ok(Some((run, partition, gone::decode(value)?)))
     }
 
     /// Whether the index of its job lists a run where its record says.

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use event::{EventKey, Identity, RunName, Sequence};
+use event::{EventKey, Identity, RunHash, RunName, Sequence};
 use rocksdb::WriteBatch;
 
 use crate::database::{Database, Options};
 use crate::fold::run::Run;
+use crate::reclaim::Reclaimer;
 use crate::table::applied::{self, Applied};
+use crate::table::gone::{self, Gone};
 use crate::table::run::{self, RunNumber};
 use crate::table::{event as event_table, job, meta, ring};
 use crate::{Error, Reader, Result};
@@ -18,6 +20,7 @@ use crate::{Error, Reader, Result};
 pub struct Writer {
     database: Arc<Database>,
     last_batch: u64,
+    reclaimer: Reclaimer,
 }
 
 /// All changes of one step. Nothing of it is visible before it is committed, then all at once.
@@ -30,7 +33,8 @@ impl Writer {
     pub fn open(dir: &Path, options: &Options) -> Result<Self> {
         let database = Database::open(dir, options)?;
         let last = database.db.get(meta::BATCH_KEY)?.as_deref().and_then(meta::decode_batch);
-        Ok(Self { database, last_batch: last.map_or(0, |(number, _)| number) })
+        let reclaimer = Reclaimer::new(database.clone());
+        Ok(Self { database, last_batch: last.map_or(0, |(number, _)| number), reclaimer })
     }
 
     /// A reader of the same store, in the same process: what is committed is visible at once.
@@ -49,6 +53,11 @@ impl Writer {
         self.database.db.write(&batch.0)?;
         self.last_batch = number;
         Ok(())
+    }
+
+    /// Takes the space of removed runs back, in the background.
+    pub fn reclaim(&mut self, runs: Vec<RunNumber>) {
+        self.reclaimer.reclaim(runs);
     }
 
     /// Returns when all that was committed survives a power cut.
@@ -81,6 +90,11 @@ impl Writer {
         }
         let first = format!("{:?}", (&found.job_name, &found.run_id));
         Err(Error::Collision { hash, first, second: format!("{:?}", (name.job.as_str(), name.run.as_str())) })
+    }
+
+    /// Why nothing more of a run is taken in, if it was deleted or has expired.
+    pub fn gone(&self, run: RunHash, partition: u16) -> Result<Option<Gone>> {
+        self.database.db.get_pinned(gone::key(run, partition))?.map(|value| gone::decode(&value)).transpose()
     }
 
     pub fn holds(&self, run: RunNumber, key: EventKey) -> Result<bool> {
@@ -137,6 +151,31 @@ impl Batch {
         Ok(())
     }
 
+    /// Removes a run's events and record; `indexed`: the start by which it is indexed. Its job stays.
+    pub fn remove_run(&mut self, run: &Run, indexed: i64) -> Result<()> {
+        let name = run.name()?;
+        let [first, end] = event_table::range(run.number);
+        self.0.delete_range(first, end);
+        self.0.delete(run::key(name.hash()));
+        self.0.delete(job::run_key(&name.job, indexed, name.hash()));
+        Ok(())
+    }
+
+    /// For a job without runs.
+    pub fn remove_job(&mut self, job: &str) {
+        self.0.delete(job::key(job));
+    }
+
+    /// From now on what comes of the run in this partition is to be dropped.
+    pub fn put_gone(&mut self, run: RunHash, partition: u16, gone: &Gone) -> Result<()> {
+        self.0.put(gone::key(run, partition), gone::encode(gone)?);
+        Ok(())
+    }
+
+    pub fn remove_gone(&mut self, run: RunHash, partition: u16) {
+        self.0.delete(gone::key(run, partition));
+    }
+
     pub fn put_applied(&mut self, partition: u16, applied: &Applied) -> Result<()> {
         self.0.put(applied::key(partition), applied::encode(applied)?);
         Ok(())
@@ -184,6 +223,9 @@ mod tests {
                 let mut batch = Batch::default();
                 batch.put_applied(partition, &Applied::default()).unwrap();
                 batch.remove_applied(partition + 1);
+                let name = RunName::new("job", "r").unwrap();
+                let run = Run::new(&name, RunNumber { partition, number: 0 }, 0, ReceivedAt(0));
+                batch.remove_run(&run, run.started_at()).unwrap();
                 writer.commit(batch).unwrap();
                 let value = writer.database.db.get(meta::BATCH_KEY).unwrap().unwrap();
                 let named = meta::decode_batch(&value).unwrap();

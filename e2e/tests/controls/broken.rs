@@ -39,6 +39,10 @@ impl Publisher for AnswersTooEarly {
         self.waiting.send(records).unwrap();
         Box::pin(async { Ok(vec![Position { partition: local::PARTITION, offset: 0 }]) })
     }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.publish(vec![record])
+    }
 }
 
 impl Drop for AnswersTooEarly {
@@ -68,6 +72,10 @@ impl Publisher for KnowsNoDuplicates {
         }
         self.publisher.publish(records)
     }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.publisher.publish_to_all(record)
+    }
 }
 
 /// Takes the time at which an event came in for the time at which it happened.
@@ -82,6 +90,10 @@ impl Publisher for OrdersByArrival {
             });
         }
         self.0.publish(records)
+    }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.0.publish_to_all(record)
     }
 }
 

@@ -54,8 +54,9 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let quarantine = quarantine(Arc::new(dead_letters), Handle::current());
     let hooks = Hooks { connect, quarantine, synced, state: shown(condition.clone()) };
     let store = options.data_dir.store();
-    let materializer = Materializer::open(&store, hooks, Metrics::new(&registry)?, (&options.store).into())
-        .with_context(|| format!("cannot open the store in {}", store.display()))?;
+    let materializer =
+        Materializer::open(&store, hooks, Metrics::new(&registry)?, options.store.options(options.reads.lost_after))
+            .with_context(|| format!("cannot open the store in {}", store.display()))?;
     let reader = materializer.reader();
     registry.register(Box::new(store::metrics::RocksDb::new(reader.clone())?))?;
     tracing::info!(url = server.url(), "listening");

@@ -79,4 +79,8 @@ impl crate::Publisher for DeferredPublisher {
     fn publish(&self, records: Vec<crate::Record>) -> Publication<'_> {
         Box::pin(async move { self.open()?.publish(records).await })
     }
+
+    fn publish_to_all(&self, record: crate::Record) -> Publication<'_> {
+        Box::pin(async move { self.open()?.publish_to_all(record).await })
+    }
 }

@@ -54,6 +54,13 @@ impl fmt::Debug for Publisher {
     }
 }
 
+/// Which partitions a record goes to.
+#[derive(Clone, Copy)]
+enum Spread {
+    ByKey,
+    ToAll,
+}
+
 /// What the last examination of the topic said.
 struct Watched {
     settings: Settings,
@@ -88,23 +95,34 @@ impl Publisher {
         })
     }
 
-    async fn send(&self, records: Vec<Record>) -> Result<Vec<Position>, Error> {
+    async fn send(&self, records: Vec<Record>, spread: Spread) -> Result<Vec<Position>, Error> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
         self.topic.admit(&records)?;
-        let bytes: usize = records.iter().map(Record::size).sum();
-        let lease = self.budget.take(bytes + records.len() * RECORD_OVERHEAD).inspect_err(|_| {
+        let copies = match spread {
+            Spread::ByKey => 1,
+            Spread::ToAll => self.partitions as usize,
+        };
+        let bytes = records.iter().map(Record::size).sum::<usize>() * copies;
+        let count = records.len() * copies;
+        let lease = self.budget.take(bytes + count * RECORD_OVERHEAD).inspect_err(|_| {
             self.metrics.refused_publications.inc();
         })?;
         let began = Instant::now();
-        let (ticket, outcome) = Ticket::new(records.len(), lease);
+        let (ticket, outcome) = Ticket::new(count, lease);
         let ticket = Arc::new(ticket);
-        let count = records.len();
         let mut handed = 0;
         for record in records {
             handed += record.size();
-            self.hand_over(&record, &ticket)?;
+            match spread {
+                Spread::ByKey => {
+                    self.hand_over(&record, partition::of_key(&record.key, self.partitions), &ticket)?;
+                }
+                Spread::ToAll => {
+                    (0..self.partitions).try_for_each(|partition| self.hand_over(&record, partition, &ticket))?;
+                }
+            }
             if handed >= STRIDE {
                 handed = 0;
                 tokio::task::yield_now().await;
@@ -126,11 +144,11 @@ impl Publisher {
         Ok(positions)
     }
 
-    fn hand_over(&self, record: &Record, ticket: &Arc<Ticket>) -> Result<(), Error> {
+    fn hand_over(&self, record: &Record, partition: u32, ticket: &Arc<Ticket>) -> Result<(), Error> {
         let headers =
             OwnedHeaders::new_with_capacity(1).insert(Header { key: HEADER, value: Some(&record.header[..]) });
         let message = BaseRecord::with_opaque_to(&self.topic.settings.topic, ticket.clone())
-            .partition(native(partition::of_key(&record.key, self.partitions)))
+            .partition(native(partition))
             .key(&record.key[..])
             .payload(&record.value[..])
             .headers(headers);
@@ -168,8 +186,18 @@ impl Publisher {
 
 impl crate::Publisher for Publisher {
     fn publish(&self, records: Vec<Record>) -> Publication<'_> {
+        self.publication(records, Spread::ByKey)
+    }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.publication(vec![record], Spread::ToAll)
+    }
+}
+
+impl Publisher {
+    fn publication(&self, records: Vec<Record>, spread: Spread) -> Publication<'_> {
         Box::pin(async move {
-            self.send(records).await.inspect_err(|error| {
+            self.send(records, spread).await.inspect_err(|error| {
                 if matches!(error, Error::Unavailable(_)) {
                     self.metrics.failed_publications.inc();
                 }

@@ -186,6 +186,10 @@ impl crate::Publisher for Publisher {
             Ok(vec![Position { partition: PARTITION, offset }])
         })
     }
+
+    fn publish_to_all(&self, record: Record) -> Publication<'_> {
+        self.publish(vec![record])
+    }
 }
 
 impl Publisher {

@@ -16,6 +16,14 @@ pub fn of_run(run: RunNumber) -> [u8; RUN_LEN] {
     key
 }
 
+/// Where all events of a run begin, and where those of the next could.
+pub fn range(run: RunNumber) -> [Vec<u8>; 2] {
+    let first = of_run(run).to_vec();
+    // Longer than any key of the run that begins alike, and below the next run's.
+    let end = [&first[..], &[0xff; EventKey::LEN + 1]].concat();
+    [first, end]
+}
+
 pub fn key(run: RunNumber, event: EventKey) -> [u8; RUN_LEN + EventKey::LEN] {
     let mut key = [0; RUN_LEN + EventKey::LEN];
     key[..RUN_LEN].copy_from_slice(&of_run(run));

@@ -3,6 +3,7 @@
 
 pub mod applied;
 pub mod event;
+pub mod gone;
 pub mod job;
 pub mod meta;
 pub mod ring;
