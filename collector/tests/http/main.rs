@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accept;
+mod administration;
 mod redact;
 mod refuse;
 mod support;

@@ -217,6 +217,7 @@ mod tests {
             "1 event collect - 1 0000000000000001 1",
             "1 event delight - - 0000000000000001 1",
             "1 event collect 1 1 0000000000000001",
+            "1 event admin 1 1 0000000000000001 1 -",
         ] {
             assert!(Header::parse(bad.as_bytes()).is_err(), "{bad}");
         }
@@ -229,6 +230,8 @@ mod tests {
             protocol in prop::sample::select(Protocol::ALL.map(|p| p.0).to_vec()),
             generated_at: i64, sequence: i64, identity: u64, received_at: i64, instance: Option<u32>,
         ) {
+            // Administrators send no events.
+            prop_assume!(kind != Kind::Event || protocol != Protocol::Admin);
             let header = Header { kind, protocol, generated_at: Some(GeneratedAt(generated_at)), sequence: Some(Sequence(sequence)),
                 identity: Some(Identity(identity)), received_at: ReceivedAt(received_at), instance: instance.map(Instance) };
             prop_assert_eq!(Header::parse(text(&header).as_bytes()), Ok(header));

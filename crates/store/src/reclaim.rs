@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::database::Database;
-use crate::table::event;
+use crate::table::event as event_table;
 use crate::table::run::RunNumber;
 
 /// Runs are removed in groups: one compaction serves all that come within this time.
@@ -67,7 +67,7 @@ fn work(database: &Database, removed: &Receiver<Vec<RunNumber>>) {
             return;
         }
         for (first, last) in ranges(runs) {
-            let ([start, _], [_, end]) = (event::range(first), event::range(last));
+            let ([start, _], [_, end]) = (event_table::range(first), event_table::range(last));
             database.db.compact_range(Some(start), Some(end));
         }
     }
@@ -93,7 +93,64 @@ fn merged(runs: &[RunNumber], belongs: impl Fn(RunNumber, RunNumber) -> bool) ->
 
 #[cfg(test)]
 mod tests {
+    use event::{EventKey, Identity, ReceivedAt, RunName, Sequence};
+
     use super::*;
+    use crate::{Batch, Options, Run, Writer};
+
+    /// Bytes of the files of a store that hold events.
+    fn size(dir: &std::path::Path) -> u64 {
+        let files = std::fs::read_dir(dir).unwrap().map(|it| it.unwrap());
+        let tables = files.filter(|it| it.path().extension().is_some_and(|it| it == "sst"));
+        tables.map(|it| it.metadata().map_or(0, |it| it.len())).sum()
+    }
+
+    #[test]
+    fn the_events_of_a_removed_run_leave_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Options::default()).unwrap();
+        let mut runs = Vec::new();
+        for number in 0..2 {
+            let name = RunName::new("job", &number.to_string()).unwrap();
+            let run = Run::new(&name, RunNumber { partition: 0, number }, 0, ReceivedAt(0));
+            let mut batch = Batch::default();
+            for sequence in 0..2_000 {
+                // Bytes that no compression shortens.
+                let event: Vec<u8> = (0..256_u64)
+                    .flat_map(|it| {
+                        xxhash_rust::xxh3::xxh3_64_with_seed(&it.to_be_bytes(), number << 32 | sequence).to_be_bytes()
+                    })
+                    .collect();
+                let key =
+                    EventKey { order: 0, sequence: Sequence(i64::try_from(sequence).unwrap()), identity: Identity(0) };
+                batch.put_event(run.number, key, &event);
+            }
+            batch.put_run(&run, None).unwrap();
+            writer.commit(batch).unwrap();
+            runs.push(run);
+        }
+        writer.settle().unwrap();
+        let before = size(dir.path());
+        assert!(before > 7 << 20, "{before}");
+        let mut batch = Batch::default();
+        batch.remove_run(&runs[0], runs[0].started_at()).unwrap();
+        writer.commit(batch).unwrap();
+        writer.reclaim(vec![runs[0].number]);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while size(dir.path()) > before * 6 / 10 {
+            assert!(std::time::Instant::now() < deadline, "{} of {before} bytes are left", size(dir.path()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let left = writer.reader().scan(|view| {
+            let mut events = view.events(runs[1].number, None);
+            let mut count = 0;
+            while events.next()?.is_some() {
+                count += 1;
+            }
+            Ok::<_, crate::Error>(count)
+        });
+        assert_eq!(left.unwrap(), 2_000);
+    }
 
     fn run(partition: u16, number: u64) -> RunNumber {
         RunNumber { partition, number }
