@@ -11,6 +11,7 @@ mod events;
 mod export;
 mod extract;
 mod flags;
+mod ingest;
 mod jobs;
 mod metrics;
 mod program;
@@ -89,6 +90,7 @@ pub fn router(reader: Reader, options: Options, registry: &Registry) -> promethe
         .routes(routes!(runs::run))
         .routes(routes!(events::events))
         .routes(routes!(duration::duration))
+        .routes(routes!(ingest::resume))
         .route_layer(middleware::from_fn_with_state(api.clone(), wait::until_applied))
         .route_layer(middleware::from_fn_with_state(api.clone(), metrics::observe))
         .with_state(api);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use event::collect::{self, Limits, Payload};
-use event::{ReceivedAt, dead_letter};
+use event::{ReceivedAt, dead_letter, ingest};
 use journal::Record;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -21,6 +21,13 @@ const SMALL_GZIP: usize = 2 << 10;
 const SMALL: usize = 64 << 10;
 /// What an event holds in memory besides its bytes: its slices here, and its record.
 const EVENT_OVERHEAD: usize = 160;
+
+/// What a body is read as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    Collect,
+    Ingest(ingest::Target),
+}
 
 /// What became of a payload's messages. Duplicates are found later, and show in the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -44,7 +51,12 @@ pub struct Position {
 
 impl Collector {
     /// A refused body comes back with its error, to be sampled.
-    pub(crate) async fn accept(self: &Arc<Self>, body: Body, origin: &Origin) -> Result<Stored, (Error, Bytes)> {
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        form: Form,
+        body: Body,
+        origin: &Origin,
+    ) -> Result<Stored, (Error, Bytes)> {
         let without_body = |error| (error, Bytes::new());
         if self.is_shutting_down() {
             return Err(without_body(Error::ShuttingDown));
@@ -55,7 +67,8 @@ impl Collector {
         let deadline = Instant::now() + self.options.answer_within;
         let body = received.map_err(without_body)?;
         self.metrics.wire_bytes.inc_by(body.len() as u64);
-        let (payload, lease) = self.decode(body.clone(), encoding, lease, deadline).await.map_err(|e| (e, body))?;
+        let decoded = self.decode(form, body.clone(), encoding, lease, deadline).await;
+        let (payload, lease) = decoded.map_err(|e| (e, body))?;
         let stored = self.publish(payload, origin, deadline).await.map_err(without_body)?;
         drop(lease);
         Ok(stored)
@@ -63,6 +76,7 @@ impl Collector {
 
     async fn decode(
         self: &Arc<Self>,
+        form: Form,
         body: Bytes,
         encoding: Encoding,
         mut lease: Lease,
@@ -73,7 +87,7 @@ impl Collector {
         let is_small = body.len() <= if is_gzip { SMALL_GZIP } else { SMALL };
         let collector = self.clone();
         let work = move || {
-            let (payload, bytes) = decode(body, is_gzip, &collector.options, &mut lease)?;
+            let (payload, bytes) = decode(form, body, is_gzip, &collector.options, &mut lease)?;
             collector.metrics.decoded_bytes.inc_by(bytes as u64);
             collector.metrics.redactions.inc_by(payload.redacted as u64);
             Ok((payload, lease))
@@ -150,25 +164,41 @@ impl Collector {
 }
 
 /// Decompresses and decodes, each step's memory charged before it is taken.
-fn decode(body: Bytes, is_gzip: bool, options: &Options, lease: &mut Lease) -> Result<(Payload, usize), Error> {
+fn decode(
+    form: Form,
+    body: Bytes,
+    is_gzip: bool,
+    options: &Options,
+    lease: &mut Lease,
+) -> Result<(Payload, usize), Error> {
     if body.is_empty() {
         return Err(Error::Payload(collect::Error::Empty));
     }
     let limit = options.decompressed_bytes;
-    let json = if is_gzip { gzip::decompress(&body, limit, |more| lease.grow(more))?.into() } else { body };
-    if json.len() > limit {
+    let text: Bytes = match is_gzip {
+        true => gzip::decompress(&body, limit, |more| lease.grow(more))?.into(),
+        false => body,
+    };
+    if text.len() > limit {
         return Err(Error::TooLargeDecompressed { limit });
     }
-    lease.grow(json.len())?;
-    let limits = Limits {
+    lease.grow(text.len())?;
+    let (received_at, limits, redaction) = (ReceivedAt::now(), limits(options), &options.redaction);
+    // Whatever leaves this process comes from here, except samples of what is refused.
+    let payload = match form {
+        Form::Collect => collect::decode_redacted(&text, received_at, limits, redaction)?,
+        Form::Ingest(target) => ingest::decode(&text, target, received_at, limits, redaction)?,
+    };
+    let held = text.len().max(payload.bytes) + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
+    lease.grow(held.saturating_sub(lease.bytes()))?;
+    lease.shrink_to(held);
+    Ok((payload, text.len()))
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits {
         event_bytes: options.event_bytes,
         rejected_bytes: dead_letter::MAX_WHOLE_BYTES,
         truncated_bytes: dead_letter::TRUNCATED_BYTES,
-    };
-    // Whatever leaves this process comes from here, except samples of what is refused.
-    let payload = collect::decode_redacted(&json, ReceivedAt::now(), limits, &options.redaction)?;
-    let held = json.len().max(payload.bytes) + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
-    lease.grow(held.saturating_sub(lease.bytes()))?;
-    lease.shrink_to(held);
-    Ok((payload, json.len()))
+    }
 }

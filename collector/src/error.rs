@@ -43,6 +43,8 @@ pub enum Error {
     Gzip(gzip::Error),
     #[error("This is not a payload: {0}.")]
     Payload(event::collect::Error),
+    #[error("The path or the query cannot be used: {0}.")]
+    Target(String),
 }
 
 impl From<Exhausted> for Error {
@@ -81,7 +83,7 @@ impl Error {
             }
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Incomplete | Self::Gzip(_) | Self::Payload(_) => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::Gzip(_) | Self::Payload(_) | Self::Target(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -101,12 +103,13 @@ impl Error {
             Self::Incomplete => "incomplete",
             Self::Gzip(_) => "gzip",
             Self::Payload(error) => error.reason(),
+            Self::Target(_) => "bad_target",
         }
     }
 
     /// Whether a sample of the body helps to find out what the client does wrong.
     pub fn is_worth_a_sample(&self) -> bool {
-        self.status().is_client_error() && !matches!(self, Self::Stalled { .. } | Self::Incomplete)
+        self.status().is_client_error() && !matches!(self, Self::Stalled { .. } | Self::Incomplete | Self::Target(_))
     }
 
     pub fn problem(&self) -> Problem {

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use event::collect::{Payload, Rejected};
 use event::dead_letter::{DeadLetter, Kind};
-use event::{Header, ReceivedAt, Redaction};
+use event::{Header, Protocol, ReceivedAt, Redaction};
 use journal::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -69,8 +69,11 @@ pub fn of_too_large(record: &Record, limit: usize, payload: &Payload, origin: &O
         sequence: header.and_then(|it| it.sequence),
         ..of_payload(payload, letter)
     };
-    let message = event::collect::message_of(&record.value, letter.generated_at);
-    letter.with_value_up_to(message.into(), limit.saturating_sub(event::dead_letter::RESERVED_BYTES))
+    let message = match payload.protocol {
+        Protocol::Collect | Protocol::Instance => event::collect::message_of(&record.value, letter.generated_at).into(),
+        Protocol::Delight | Protocol::Ingest | Protocol::Admin => record.value.clone(),
+    };
+    letter.with_value_up_to(message, limit.saturating_sub(event::dead_letter::RESERVED_BYTES))
 }
 
 fn of_payload(payload: &Payload, letter: DeadLetter) -> DeadLetter {

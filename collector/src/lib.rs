@@ -12,11 +12,13 @@ mod budget;
 mod collect;
 mod error;
 pub mod gzip;
+mod ingest;
 mod letters;
 mod metrics;
 mod options;
 mod program;
 mod reads;
+mod respond;
 mod samples;
 pub mod schema;
 
@@ -26,15 +28,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::Publisher;
 use prometheus::Registry;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use administration::router as administration;
 use budget::Budget;
-pub use collect::router;
 pub use error::Error;
 use metrics::Metrics;
 pub use options::{Flags, Options};
 pub use program::main;
 use samples::Samples;
+
+/// Every route that takes something in.
+pub fn router(collector: Arc<Collector>) -> OpenApiRouter {
+    collect::router(collector.clone()).merge(ingest::router(collector))
+}
 
 /// What all requests share.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 /// Routes that send readers on to the API at `url`, or tell that there is none here.
 pub fn redirects(url: Option<String>) -> OpenApiRouter {
     let url = url.map(|url| url.trim_end_matches('/').to_owned());
-    ["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}"]
+    ["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}", "/v1/ingest/{job}/{run}"]
         .into_iter()
         .fold(OpenApiRouter::new(), |router, path| router.route(path, get(redirect)))
         .with_state(url)
@@ -40,9 +40,13 @@ mod tests {
 
     #[tokio::test]
     async fn readers_are_sent_to_the_api_with_path_and_query_as_they_are() {
-        for path in
-            ["/job", "/job/a%2Fb%20%26/..%2f/events?format=eventlog&skip=3", "/v1/runs?job=x%20y", "/v1/runs/id/events"]
-        {
+        for path in [
+            "/job",
+            "/job/a%2Fb%20%26/..%2f/events?format=eventlog&skip=3",
+            "/v1/runs?job=x%20y",
+            "/v1/runs/id/events",
+            "/v1/ingest/a%2Fb/..?attempt=1",
+        ] {
             let answer = ask(Some("http://api:5001/"), path).await;
             assert_eq!(answer.status(), 307, "{path}");
             assert_eq!(answer.headers()["location"], format!("http://api:5001{path}"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event::ReceivedAt;
+use event::{Protocol, ReceivedAt};
 use journal::Entry;
 use store::{Applied, Batch, Run, RunNumber, Writer};
 
@@ -283,6 +283,7 @@ fn take(
     outcome.events += 1;
     outcome.bytes += entry.record.value.len() as u64;
     state.run.spans.fold(&header, is_conflict);
+    state.run.ingested += u64::from(header.protocol == Protocol::Ingest);
     store::fold(&mut state.run, key, &entry.record.value);
     batch.put_event(state.run.number, key, &entry.record.value);
     Ok(())

@@ -39,6 +39,7 @@ impl Step {
             (Kind::Heartbeat | Kind::Ack, _) => Ok(Self::SignOfLife(header)),
             (Kind::Event, Some(key)) if is_line(&record.value) => Ok(Self::Event(header, key)),
             (Kind::Event, _) => Err("the value is not one line that holds a JSON object".into()),
+            (Kind::Sample, _) => Err("samples are not supported by this version".into()),
             (Kind::Delete, _) => Err("a deletion is no step of one run".into()),
         }
     }

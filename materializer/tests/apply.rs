@@ -37,7 +37,7 @@ fn record(sent: Sent, bytes: &str) -> Record {
 }
 
 fn key(sent: Sent) -> EventKey {
-    let order = if matches!(sent.protocol, Protocol::Collect | Protocol::Instance) { sent.generated_at } else { 0 };
+    let order = if sent.protocol == Protocol::Delight { 0 } else { sent.generated_at };
     EventKey { order, sequence: Sequence(sent.sequence), identity: Identity(sent.identity) }
 }
 

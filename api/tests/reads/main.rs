@@ -3,6 +3,7 @@
 
 mod duration;
 mod events;
+mod ingest;
 mod lists;
 mod metrics;
 mod names;

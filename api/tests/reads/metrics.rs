@@ -49,6 +49,7 @@ fn the_document_describes_every_route_with_its_answers_and_errors() {
         "/job/{job}",
         "/job/{job}/{run}/duration",
         "/job/{job}/{run}/events",
+        "/v1/ingest/{job}/{run}",
         "/v1/jobs",
         "/v1/runs",
         "/v1/runs/{id}",

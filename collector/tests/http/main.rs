@@ -3,6 +3,7 @@
 
 mod accept;
 mod administration;
+mod ingest;
 mod redact;
 mod refuse;
 mod support;

@@ -20,15 +20,15 @@
 //! A rejected message has its place in the count all the same. The sequence of message i is
 //! `message_counter - len(messages) + i`, or i without counters.
 
-mod envelope;
-mod finish;
-mod message;
+pub(crate) mod envelope;
+pub(crate) mod finish;
+pub(crate) mod message;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 
-use crate::{GeneratedAt, Protocol, ReceivedAt, Redaction, RunName, Sequence, json, name};
+use crate::{GeneratedAt, Kind, Protocol, ReceivedAt, Redaction, RunName, Sequence, json, name};
 
 pub const MAX_MESSAGES: usize = 1_000_000;
 /// More bad messages than this are not the exception that dead letters are for.
@@ -53,7 +53,10 @@ pub struct Payload {
     pub run: RunName,
     pub protocol: Protocol,
     pub instance_id: Option<String>,
+    /// What `events` are: events, or samples.
+    pub kind: Kind,
     pub events: Vec<Event>,
+    /// Heartbeats, and other signs of life.
     pub heartbeats: usize,
     /// The header of the one record that says that the run is alive, if there was a heartbeat.
     pub heartbeat: Option<Bytes>,
@@ -158,6 +161,14 @@ pub enum Error {
     TooManyMessages,
     #[error("messages: more than {MAX_REJECTED} of them are bad, the first one because {first}")]
     TooManyRejected { first: String },
+    #[error("none of its lines can be stored; {first}")]
+    NoGoodLine { first: String },
+    #[error("first_sequence: must be 0 or more, and small enough that each line has a sequence of 63 bits")]
+    FirstSequence,
+    #[error("data: is not base64: {0}")]
+    NotBase64(String),
+    #[error("dmAppId: {0}")]
+    AppId(name::Error),
     #[error("redacted, it is more than {MAX_REDACTION_BYTES} bytes longer")]
     TooMuchRedacted,
 }
@@ -176,6 +187,10 @@ impl Error {
             Self::Name(_) | Self::InstanceId => "bad_name",
             Self::TooManyMessages => "too_many_messages",
             Self::TooManyRejected { .. } => "too_many_rejected",
+            Self::NoGoodLine { .. } => "no_good_line",
+            Self::FirstSequence => "first_sequence",
+            Self::NotBase64(_) => "not_base64",
+            Self::AppId(_) => "bad_name",
             Self::TooMuchRedacted => "too_much_redacted",
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{GeneratedAt, ReceivedAt, RunName, Sequence};
@@ -182,9 +183,23 @@ impl DeadLetter {
                 headers: self.headers.clone(),
                 body: self.value.clone(),
             }),
+            Kind::Message if self.protocol.as_deref() == Some("ingest") => self.replay_line(),
             Kind::Message => self.replay_message(),
             Kind::Record => Err(Error::Incomplete),
         }
+    }
+
+    /// A body of this one line, with the sequence and the attempt that it had.
+    fn replay_line(&self) -> Result<Replay, Error> {
+        let (Some(job), Some(run)) = (&self.job_name, &self.run_id) else { return Err(Error::Incomplete) };
+        let sequence = self.sequence.ok_or(Error::Incomplete)?;
+        let attempt = self.generated_at.unwrap_or_default();
+        let [job, run] = [job, run].map(|name| utf8_percent_encode(name, NON_ALPHANUMERIC));
+        Ok(Replay {
+            path: format!("/v1/ingest/{job}/{run}?first_sequence={sequence}&attempt={attempt}"),
+            headers: BTreeMap::new(),
+            body: self.value.clone(),
+        })
     }
 
     /// A payload of this one message, with the counter that gives it its sequence again.
@@ -254,6 +269,19 @@ mod tests {
         assert_eq!(payload.run.job.as_str(), "nightly \"é\"/\n");
         assert_eq!((header.generated_at, header.sequence), (Some(GeneratedAt(-5)), Some(Sequence(41))));
         assert_eq!(&payload.events[0].value[..], br#"{"Event":"E"}"#);
+    }
+
+    #[test]
+    fn a_replayed_line_is_sent_to_its_run_attempt_and_sequence() {
+        let letter = DeadLetter {
+            protocol: Some("ingest".to_owned()),
+            run_id: Some("..".to_owned()),
+            generated_at: Some(GeneratedAt(3)),
+            ..letter()
+        };
+        let replay = letter.with_value(Bytes::from_static(b"{}")).replay().unwrap();
+        let path = "/v1/ingest/nightly%20%22%C3%A9%22%2F%0A/%2E%2E?first_sequence=41&attempt=3";
+        assert_eq!((replay.path.as_str(), &replay.body[..]), (path, &b"{}"[..]));
     }
 
     #[test]

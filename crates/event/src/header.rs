@@ -18,6 +18,8 @@ pub enum Kind {
     Ack,
     /// Deletes runs; replay drops them too. [`crate::Deletion`] says which.
     Delete,
+    /// Figures of a driver's or an executor's memory and the like: kept with the run, no event of it.
+    Sample,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +30,20 @@ pub enum Protocol {
     Instance,
     /// The Delight agent's `/collector/*`.
     Delight,
-    /// Lines posted to `/v1/ingest`.
+    /// Lines posted to `/v1/ingest`. `generated_at` is the attempt then, absent for the attempt 0.
     Ingest,
     /// An administrator's request.
     Admin,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 4] =
-        [(Self::Event, "event"), (Self::Heartbeat, "heartbeat"), (Self::Ack, "ack"), (Self::Delete, "delete")];
+    const ALL: [(Self, &str); 5] = [
+        (Self::Event, "event"),
+        (Self::Heartbeat, "heartbeat"),
+        (Self::Ack, "ack"),
+        (Self::Delete, "delete"),
+        (Self::Sample, "sample"),
+    ];
 }
 
 impl Protocol {
@@ -88,6 +95,11 @@ impl Instance {
         let hash = xxhash_rust::xxh3::xxh3_64(instance_id.as_bytes()).to_be_bytes();
         Self(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
     }
+
+    /// An attempt of `/v1/ingest` counts for itself, as a listener does.
+    pub fn of_attempt(attempt: u32) -> Self {
+        Self::of(&attempt.to_string())
+    }
 }
 
 impl fmt::Display for Instance {
@@ -137,6 +149,9 @@ impl Header {
         if kind == Kind::Event && header.event_key().is_none() {
             return Err(Invalid("an event needs a sequence, an identity and, on /collect, generated_at"));
         }
+        if kind == Kind::Sample && header.sample_key().is_none() {
+            return Err(Invalid("a sample needs its time and an identity"));
+        }
         Ok(header)
     }
 
@@ -144,10 +159,16 @@ impl Header {
     pub fn event_key(&self) -> Option<EventKey> {
         let order = match self.protocol {
             Protocol::Collect | Protocol::Instance => self.generated_at?.0,
-            Protocol::Delight | Protocol::Ingest => 0,
+            Protocol::Ingest => self.generated_at.map_or(0, |attempt| attempt.0),
+            Protocol::Delight => 0,
             Protocol::Admin => return None,
         };
         Some(EventKey { order, sequence: self.sequence?, identity: self.identity? })
+    }
+
+    /// The place of a sample among those of its run, if the header is that of one: its time, then its identity.
+    pub fn sample_key(&self) -> Option<EventKey> {
+        Some(EventKey { order: self.generated_at?.0, sequence: Sequence(0), identity: self.identity? })
     }
 }
 
@@ -201,6 +222,17 @@ mod tests {
             identity: None,
             ..event
         };
+        let attempt = Header {
+            protocol: Protocol::Ingest,
+            generated_at: Some(GeneratedAt(2)),
+            sequence: Some(Sequence(0)),
+            instance: Some(Instance::of_attempt(2)),
+            ..event
+        };
+        assert_eq!(text(&attempt), "1 event ingest 2 0 0000000000c0ffee 1795229683500 fb95a732");
+        assert_eq!(attempt.event_key().map(|key| key.order), Some(2));
+        let sample = Header { kind: Kind::Sample, protocol: Protocol::Delight, sequence: None, ..event };
+        assert_eq!(text(&sample), "1 sample delight 1795229683257 - 0000000000c0ffee 1795229683500 -");
         assert_eq!(text(&ack), "1 ack delight - - - 1795229683500 -");
         assert_eq!(Header::parse(b"1 ack delight - - - 1795229683500 - later additions"), Ok(ack));
     }
@@ -218,6 +250,8 @@ mod tests {
             "1 event delight - - 0000000000000001 1",
             "1 event collect 1 1 0000000000000001",
             "1 event admin 1 1 0000000000000001 1 -",
+            "1 sample delight - - 0000000000000001 1 -",
+            "1 sample delight 1 - - 1 -",
         ] {
             assert!(Header::parse(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -143,6 +143,11 @@ impl Redaction {
         message_by(pattern, message).unwrap_or_else(|_| scrub::scrub(pattern, message))
     }
 
+    /// A line that cannot be stored: as a message that is not wrapped in anything.
+    pub fn line(&self, line: &[u8]) -> Option<Redacted> {
+        content(self.0.as_ref()?, line)
+    }
+
     /// Anything else: the beginning of a body, or what is no JSON.
     pub fn scrub(&self, text: &[u8]) -> Option<Redacted> {
         scrub::scrub(self.0.as_ref()?, text)

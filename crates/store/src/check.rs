@@ -101,6 +101,6 @@ fn check_orphans(view: &mut View, numbers: &HashSet<RunNumber>, checked: &mut Ch
 
 /// What of a run's record depends on its events alone.
 fn record(run: &Run) -> Result<Vec<u8>> {
-    serde_json::to_vec(&(&run.job_name, &run.run_id, &run.summary, &run.spans))
+    serde_json::to_vec(&(&run.job_name, &run.run_id, &run.summary, &run.spans, run.ingested))
         .map_err(|e| Error::Damaged(format!("a run record cannot be written: {e}")))
 }

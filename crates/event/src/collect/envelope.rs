@@ -17,10 +17,10 @@ pub struct Envelope {
 
 /// Members that were met already: names, since a value may be `null`.
 #[derive(Debug, Default)]
-struct Seen(Vec<&'static str>);
+pub(crate) struct Seen(Vec<&'static str>);
 
 impl Seen {
-    fn meet(&mut self, member: &'static str) -> Result<(), Error> {
+    pub fn meet(&mut self, member: &'static str) -> Result<(), Error> {
         if self.0.contains(&member) {
             return Err(Error::Duplicate(member));
         }
@@ -105,20 +105,24 @@ impl Envelope {
 }
 
 fn counters(scanner: &mut Scanner) -> Result<Option<i64>, Error> {
-    const MEMBER: &str = "counters.message_counter";
+    counter(scanner, b"message_counter", "counters.message_counter")
+}
+
+/// One member of `counters`; `path` names it in errors.
+pub(crate) fn counter(scanner: &mut Scanner, member: &[u8], path: &'static str) -> Result<Option<i64>, Error> {
     expect(scanner, Shape::Object, "counters", "an object")?;
     let mut counter = None;
     let mut seen = Seen::default();
     scanner.object(|scanner, name| {
-        if name != b"message_counter" {
+        if name != member {
             return Ok(scanner.skip()?);
         }
-        seen.meet(MEMBER)?;
+        seen.meet(path)?;
         counter = or_null(scanner, |scanner| {
-            expect(scanner, Shape::Number, MEMBER, "an integer")?;
+            expect(scanner, Shape::Number, path, "an integer")?;
             let number = scanner.number()?;
             number.parse::<i64>().map_err(|_| Error::WrongType {
-                member: MEMBER,
+                member: path,
                 wanted: "an integer of 64 bits",
                 found: message::shortened(number),
             })
@@ -128,14 +132,17 @@ fn counters(scanner: &mut Scanner) -> Result<Option<i64>, Error> {
     Ok(counter)
 }
 
-fn text(scanner: &mut Scanner, member: &'static str) -> Result<String, Error> {
+pub(crate) fn text(scanner: &mut Scanner, member: &'static str) -> Result<String, Error> {
     expect(scanner, Shape::Text, member, "a text")?;
     let mut text = Vec::new();
     let whole = scanner.text(&mut text)?;
     String::from_utf8(text).ok().filter(|_| whole).ok_or(Error::NotUnicode(member))
 }
 
-fn or_null<T>(scanner: &mut Scanner, read: impl FnOnce(&mut Scanner) -> Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn or_null<T>(
+    scanner: &mut Scanner,
+    read: impl FnOnce(&mut Scanner) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
     if scanner.shape()? == Shape::Null {
         scanner.skip()?;
         return Ok(None);
@@ -143,7 +150,12 @@ fn or_null<T>(scanner: &mut Scanner, read: impl FnOnce(&mut Scanner) -> Result<T
     read(scanner).map(Some)
 }
 
-fn expect(scanner: &mut Scanner, shape: Shape, member: &'static str, wanted: &'static str) -> Result<(), Error> {
+pub(crate) fn expect(
+    scanner: &mut Scanner,
+    shape: Shape,
+    member: &'static str,
+    wanted: &'static str,
+) -> Result<(), Error> {
     let found = scanner.shape()?;
     if found != shape {
         return Err(Error::WrongType { member, wanted, found: found.name().to_owned() });

@@ -11,7 +11,7 @@ use super::{Error, Event, MAX_INSTANCE_ID_BYTES, Payload};
 use crate::{GeneratedAt, Header, Identity, Instance, Kind, Protocol, ReceivedAt, RunName, Sequence};
 
 /// More than the text of any header needs.
-const HEADER_BYTES: usize = 128;
+pub(crate) const HEADER_BYTES: usize = 128;
 
 impl Envelope {
     pub fn finish(mut self, received_at: ReceivedAt) -> Result<Payload, Error> {
@@ -60,6 +60,7 @@ impl Envelope {
             run,
             protocol,
             instance_id,
+            kind: Kind::Event,
             events: slices
                 .map(|(draft, text)| Event { header: arena.slice(text), value: arena.slice(draft.content) })
                 .collect(),

@@ -35,18 +35,18 @@ pub struct Draft {
     pub occurrence: Option<Identity>,
 }
 
-struct Fault {
-    reason: Reason,
-    member: &'static str,
-    what: String,
+pub(crate) struct Fault {
+    pub reason: Reason,
+    pub member: &'static str,
+    pub what: String,
 }
 
 impl Fault {
-    fn new(reason: Reason, member: &'static str, what: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, member: &'static str, what: impl Into<String>) -> Self {
         Self { reason, member, what: what.into() }
     }
 
-    fn wrong_type(member: &'static str, wanted: &str, found: Shape) -> Self {
+    pub fn wrong_type(member: &'static str, wanted: &str, found: Shape) -> Self {
         Self::new(Reason::WrongType, member, format!("must be {wanted}, not {}", found.name()))
     }
 }
@@ -167,7 +167,7 @@ impl Members {
                 let number = scanner.number()?;
                 match number.parse() {
                     Ok(millis) => self.generated_at = Some(GeneratedAt(millis)),
-                    Err(_) => self.fail(not_an_integer(number)),
+                    Err(_) => self.fail(not_an_integer(member, number)),
                 }
             }
             (2, Shape::Text) => {
@@ -210,13 +210,13 @@ impl Members {
     }
 }
 
-fn not_an_integer(number: &str) -> Fault {
+pub(crate) fn not_an_integer(member: &'static str, number: &str) -> Fault {
     let is_integer = number.bytes().all(|b| b == b'-' || b.is_ascii_digit());
     let reason = if is_integer { Reason::OutOfRange } else { Reason::WrongType };
-    Fault::new(reason, "generated_at", format!("must be an integer of 64 bits, not {}", shortened(number)))
+    Fault::new(reason, member, format!("must be an integer of 64 bits, not {}", shortened(number)))
 }
 
-fn check_content(content: &[u8], limits: Limits) -> Result<(), Fault> {
+pub(crate) fn check_content(content: &[u8], limits: Limits) -> Result<(), Fault> {
     let fault = |reason, what| Fault::new(reason, "content", what);
     check_size(content.len(), limits)?;
     let text = std::str::from_utf8(content).map_err(|_| fault(Reason::NotUnicode, "is not UTF-8".to_owned()))?;
@@ -230,7 +230,7 @@ fn check_content(content: &[u8], limits: Limits) -> Result<(), Fault> {
     })
 }
 
-fn check_size(bytes: usize, limits: Limits) -> Result<(), Fault> {
+pub(crate) fn check_size(bytes: usize, limits: Limits) -> Result<(), Fault> {
     if bytes <= limits.event_bytes {
         return Ok(());
     }

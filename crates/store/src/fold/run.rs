@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use event::header::Instance;
 use event::spark::{ApplicationEnd, ApplicationStart, Lifecycle, lifecycle};
-use event::{EventKey, Header, JobName, Protocol, ReceivedAt, RunHash, RunId, RunName, Sequence, redact};
+use event::{EventKey, Header, JobName, Protocol, ReceivedAt, RunHash, RunId, RunName, Sequence, ingest, redact};
 use serde::{Deserialize, Serialize};
 
 use crate::table::run::RunNumber;
@@ -21,6 +21,9 @@ pub struct Run {
     pub first_offset: u64,
     pub summary: Summary,
     pub spans: Spans,
+    /// Stored events that came by `/v1/ingest`.
+    #[serde(default)]
+    pub ingested: u64,
     pub arrival: Arrival,
 }
 
@@ -104,6 +107,7 @@ impl Run {
             first_offset,
             summary: Summary::default(),
             spans: Spans::default(),
+            ingested: 0,
             arrival: Arrival { first_received_at: received_at, last_received_at: received_at, ..Arrival::default() },
         }
     }
@@ -124,7 +128,9 @@ impl Run {
     /// else by its first record's arrival.
     pub fn started_at(&self) -> i64 {
         let application = self.summary.starts.iter().find_map(|(_, start)| start.timestamp);
-        let event = self.summary.first.map(|key| key.order).filter(|order| *order != 0);
+        // An attempt of `/v1/ingest` is no time, and no time of Spark's is as early as the last attempt: January 1970.
+        let is_attempt = |order: &i64| (0..=i64::from(ingest::MAX_ATTEMPT)).contains(order);
+        let event = self.summary.first.map(|key| key.order).filter(|order| !is_attempt(order));
         application.or(event).unwrap_or(self.arrival.first_received_at.0)
     }
 
@@ -252,6 +258,17 @@ impl Spans {
         }
     }
 
+    /// The first sequence from 0 of which no event is stored, if it is behind all that are: none where one before them
+    /// is missing, and where nothing is known of the instance because the run has too many.
+    pub fn next_sequence(&self, instance: Option<Instance>) -> Option<Sequence> {
+        let Some(span) = self.0.iter().find(|it| it.instance == instance) else {
+            return (self.0.len() < Self::MAX).then_some(Sequence(0));
+        };
+        let length = i128::from(span.last.0) - i128::from(span.first.0) + 1;
+        let is_whole = span.first.0 <= 0 && length == i128::from(span.count);
+        is_whole.then(|| Sequence(span.last.0.saturating_add(1).max(0)))
+    }
+
     /// Events that never came, as far as sequences tell; none where no agent of the run counts exactly.
     pub fn gaps(&self) -> Option<u64> {
         let gaps = |span: &Span| {
@@ -354,6 +371,45 @@ mod tests {
             let run = run_of(summary(&[(key(1), start.into_bytes()), (key(2), end.into_bytes())]));
             assert_eq!((run.duration_ms(), run.is_finished()), (None, true));
         }
+    }
+
+    #[test]
+    fn the_number_of_an_attempt_is_not_taken_for_a_time() {
+        let at = |order| {
+            let key = EventKey { order, sequence: Sequence(0), identity: Identity(0) };
+            run_of(summary(&[(key, br#"{"Event":"E"}"#.to_vec())])).started_at()
+        };
+        assert_eq!([at(0), at(3), at(i32::MAX.into())], [7, 7, 7], "when it came in");
+        assert_eq!([at(1_795_229_683_257), at(-1)], [1_795_229_683_257, -1]);
+    }
+
+    #[test]
+    fn the_next_sequence_is_told_only_where_none_is_missing_before_it() {
+        let header = |sequence, attempt| Header {
+            kind: event::Kind::Event,
+            protocol: Protocol::Ingest,
+            generated_at: None,
+            sequence: Some(Sequence(sequence)),
+            identity: None,
+            received_at: ReceivedAt(0),
+            instance: ingest::instance_of(attempt),
+        };
+        let mut spans = Spans::default();
+        let next = |spans: &Spans, attempt| spans.next_sequence(ingest::instance_of(attempt)).map(|it| it.0);
+        assert_eq!(next(&spans, 0), Some(0));
+        for sequence in [-1, 1, 0] {
+            spans.fold(&header(sequence, 0), false);
+        }
+        spans.fold(&header(1, 0), true);
+        spans.fold(&header(5, 1), false);
+        spans.fold(&header(0, 2), false);
+        assert_eq!([0, 1, 2, 3].map(|attempt| next(&spans, attempt)), [Some(2), None, Some(1), Some(0)]);
+        spans.fold(&header(3, 0), false);
+        assert_eq!(next(&spans, 0), None);
+        spans.fold(&header(i64::MAX, 2), false);
+        assert_eq!(next(&spans, 2), None);
+        (3..).take(Spans::MAX).for_each(|attempt| spans.fold(&header(0, attempt), false));
+        assert_eq!(next(&spans, 1000), None, "it may be stored, but is not counted");
     }
 
     #[test]
