@@ -45,6 +45,13 @@ impl Client {
         self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// # Panics
+    /// If the server does not answer.
+    pub fn delete(&self, path: &str) -> Answer {
+        let answer = self.agent.delete(format!("{}{path}", self.url)).call().and_then(Answer::read);
+        answer.unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
+    }
+
     pub fn try_post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.url));
         for (name, value) in headers {

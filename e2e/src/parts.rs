@@ -40,9 +40,18 @@ impl Part {
                 "--redact-pattern",
                 "--kafka-property",
             ],
-            Self::Materializer => {
-                &["--block-cache", "--memtable", "--poison-limit", "--lost-after", "--serve", "--kafka-property"]
-            }
+            Self::Materializer => &[
+                "--block-cache",
+                "--memtable",
+                "--poison-limit",
+                "--lost-after",
+                "--retain-age",
+                "--retain-size",
+                "--retain-runs",
+                "--retain-interval",
+                "--serve",
+                "--kafka-property",
+            ],
             Self::Api => &["--block-cache", "--lost-after", "--max-connections"],
         };
         flags.contains(&flag)

@@ -195,10 +195,13 @@ impl Applier {
         Ok(outcome)
     }
 
-    /// Says that all that was received until `through` is applied: to be called while caught up.
-    pub fn caught_up(&mut self, through: ReceivedAt) -> Result<()> {
-        for applied in self.progress.values_mut() {
-            applied.through = applied.through.max(through);
+    /// Says that all that was received until `through` is applied in these partitions: to be called while nothing is left of
+    /// them.
+    pub fn caught_up(&mut self, partitions: &[u32], through: ReceivedAt) -> Result<()> {
+        for partition in partitions {
+            if let Some(applied) = self.progress.get_mut(partition) {
+                applied.through = applied.through.max(through);
+            }
         }
         self.commit(Batch::default())
     }

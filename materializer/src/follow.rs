@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event::ReceivedAt;
-use journal::Subscriber;
+use journal::{Extent, Subscriber};
 use store::generation::{Generations, Held, Next};
 use store::{Applied, Reader, Writer};
 
@@ -242,16 +242,19 @@ impl Materializer {
         self.metrics.quarantined.inc_by(outcome.poison.len() as u64);
     }
 
-    /// Publishes lag, and when there is none, the time until which all is applied.
+    /// Publishes lag, and of partitions that have none, the time until which all is applied.
     fn tell(&mut self) -> Result<()> {
         let now = ReceivedAt::now();
         let extents = self.subscriber()?.extents()?;
         let progress = self.applier.progress();
         let next = |partition| progress.get(&partition).map_or(0, |it| it.next_offset);
-        let lag = extents.iter().map(|it| it.end.saturating_sub(next(it.partition).max(it.start))).sum::<u64>();
-        self.metrics.lag_records.set(i64::try_from(lag).unwrap_or(i64::MAX));
-        if lag == 0 {
-            self.applier.caught_up(now)?;
+        let lag = |it: &Extent| it.end.saturating_sub(next(it.partition).max(it.start));
+        let total: u64 = extents.iter().map(lag).sum();
+        // Each by itself: under load there may be no moment at which nothing is left of any.
+        let caught_up: Vec<u32> = extents.iter().filter(|it| lag(it) == 0).map(|it| it.partition).collect();
+        self.metrics.lag_records.set(i64::try_from(total).unwrap_or(i64::MAX));
+        if !caught_up.is_empty() {
+            self.applier.caught_up(&caught_up, now)?;
         }
         let through = self.applier.progress().values().map(|it| it.through.0).min().unwrap_or_default();
         #[allow(clippy::cast_precision_loss)] // Times of this millennium are exact.

@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "../dead_letters.rs"]
 mod dead_letters;
+#[path = "../deletion.rs"]
+mod deletion;
 mod expiry;
 mod halts;
 #[path = "../kills.rs"]
