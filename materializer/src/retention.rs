@@ -2,7 +2,7 @@
 //! removes it between two batches.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -177,10 +177,7 @@ impl Watch {
     }
 
     pub fn due(&self) -> Option<Due> {
-        match self.due.try_recv() {
-            Ok(due) => Some(due),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.due.try_recv().ok()
     }
 }
 
