@@ -22,6 +22,8 @@ REFUSED = [
     ({"kafka": {"properties": {"linger.ms": 5}}}, "linger.ms"),
     ({"kafka": {"properties": {"sasl.password": "hunter2"}}}, "sasl.password"),
     ({"init": {"retention": "for ever"}}, "/init/retention"),
+    ({"retention": {"age": "a year"}}, "/retention/age"),
+    ({"retention": {"runs": "-1"}}, "/retention/runs"),
     ({"init": {"partitions": 0}}, "/init/partitions"),
     ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
     ({"image": {"digest": "sha256:12"}}, "/image/digest"),
