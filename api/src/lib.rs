@@ -27,6 +27,7 @@ use std::time::Duration;
 use axum::middleware;
 use event::{ReceivedAt, RunHash, RunName};
 use prometheus::Registry;
+use service::auth::{Access, Routes};
 use store::{Reader, Run};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
@@ -73,14 +74,14 @@ struct Api {
 }
 
 /// Every route for reads. Its metrics go into `registry`.
-pub fn router(reader: Reader, options: Options, registry: &Registry) -> prometheus::Result<OpenApiRouter> {
+pub fn router(reader: Reader, options: Options, registry: &Registry) -> prometheus::Result<Routes> {
     let metrics = Metrics::new(registry, reader.clone())?;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let streams = Arc::new(Semaphore::new(options.streams.clamp(1, Semaphore::MAX_PERMITS)));
     // Scans use the processor; more of them than that only take memory.
     let scans = Arc::new(Semaphore::new(2 * threads));
     let api = Arc::new(Api { reader, options, metrics, streams, scans });
-    let mut router = OpenApiRouter::new()
+    let reads = OpenApiRouter::new()
         .routes(routes!(jobs::all_jobs))
         .routes(routes!(runs::all_runs_of_job))
         .routes(routes!(events::events_by_name))
@@ -89,13 +90,18 @@ pub fn router(reader: Reader, options: Options, registry: &Registry) -> promethe
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(events::events))
-        .routes(routes!(duration::duration))
-        .routes(routes!(ingest::resume))
-        .route_layer(middleware::from_fn_with_state(api.clone(), wait::until_applied))
-        .route_layer(middleware::from_fn_with_state(api.clone(), metrics::observe))
-        .with_state(api);
-    wait::describe(router.get_openapi_mut());
-    Ok(router)
+        .routes(routes!(duration::duration));
+    // Whoever sends asks here where to go on.
+    let resume = OpenApiRouter::new().routes(routes!(ingest::resume));
+    let [reads, resume] = [reads, resume].map(|router| {
+        let mut router = router
+            .route_layer(middleware::from_fn_with_state(api.clone(), wait::until_applied))
+            .route_layer(middleware::from_fn_with_state(api.clone(), metrics::observe))
+            .with_state(api.clone());
+        wait::describe(router.get_openapi_mut());
+        router
+    });
+    Ok(Access::Read.of(reads).and(Access::IngestOrRead.of(resume)))
 }
 
 impl Api {

@@ -10,6 +10,7 @@ use event::{Deletion, JobName, ReceivedAt, RunHash};
 use journal::Record;
 use serde::Serialize;
 use service::Problem;
+use service::auth::{Access, Routes};
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,8 +20,9 @@ use crate::accept::Position;
 use crate::{Collector, Error};
 
 /// Routes for administrators.
-pub fn router(collector: Arc<Collector>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(delete_run)).routes(routes!(delete_job)).with_state(collector)
+pub fn router(collector: Arc<Collector>) -> Routes {
+    let router = OpenApiRouter::new().routes(routes!(delete_run)).routes(routes!(delete_job));
+    Access::Admin.of(router.with_state(collector))
 }
 
 /// A deletion that is durable. Whether there was anything to delete shows only when it is applied.

@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::Publisher;
 use prometheus::Registry;
+use service::auth::{Access, Routes};
 use tokio::sync::Semaphore;
-use utoipa_axum::router::OpenApiRouter;
 
 pub use administration::router as administration;
 use budget::Budget;
@@ -39,8 +39,8 @@ pub use program::main;
 use samples::Samples;
 
 /// Every route that takes something in.
-pub fn router(collector: Arc<Collector>) -> OpenApiRouter {
-    collect::router(collector.clone()).merge(ingest::router(collector))
+pub fn router(collector: Arc<Collector>) -> Routes {
+    Access::Ingest.of(collect::router(collector.clone()).merge(ingest::router(collector)))
 }
 
 /// What all requests share.

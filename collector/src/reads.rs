@@ -5,15 +5,19 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use service::Problem;
+use service::auth::{Access, Routes};
 use utoipa_axum::router::OpenApiRouter;
 
 /// Routes that send readers on to the API at `url`, or tell that there is none here.
-pub fn redirects(url: Option<String>) -> OpenApiRouter {
+pub fn redirects(url: Option<String>) -> Routes {
     let url = url.map(|url| url.trim_end_matches('/').to_owned());
-    ["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}", "/v1/ingest/{job}/{run}"]
-        .into_iter()
-        .fold(OpenApiRouter::new(), |router, path| router.route(path, get(redirect)))
-        .with_state(url)
+    let to_api = |paths: &[&str]| {
+        let router = paths.iter().fold(OpenApiRouter::new(), |router, path| router.route(path, get(redirect)));
+        router.with_state(url.clone())
+    };
+    Access::Read
+        .of(to_api(&["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}"]))
+        .and(Access::IngestOrRead.of(to_api(&["/v1/ingest/{job}/{run}"])))
 }
 
 async fn redirect(State(url): State<Option<String>>, request: Request) -> Response {

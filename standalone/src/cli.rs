@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use journal::kafka;
+use service::auth::Scope;
 use service::{telemetry, units};
 
 use crate::client;
@@ -44,6 +46,9 @@ pub enum Command {
     /// Dead letters: what was accepted but is no event
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Tokens for servers that are started with --tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -191,9 +196,30 @@ pub struct DlqReplayOptions {
     pub all: bool,
     /// Send these bytes instead, for example mended ones
     #[arg(long, value_name = "FILE")]
-    pub with: Option<std::path::PathBuf>,
+    pub with: Option<PathBuf>,
     #[command(flatten)]
     pub server: client::Flags,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once, and the server's file gets only its hash
+    New(TokenOptions),
+    /// The same for a token that you have already, read from standard input
+    Hash(TokenOptions),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TokenOptions {
+    /// What it allows; repeatable
+    #[arg(long = "scope", value_name = "SCOPE", value_enum, required = true)]
+    pub scopes: Vec<Scope>,
+    /// Whose it is: letters, digits, `-`, `_`, `.` and `@`. Shown in the server's log [default: a name made of its hash]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Append its line to this file; a new file is readable by its owner only. Running servers take it in within seconds
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod data_dir;
 mod dlq;
 mod init;
 mod serve;
+mod token;
 mod welcome;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         }
         cli::Command::Init(options) => init::run(&options),
         cli::Command::Dlq(command) => dlq::run(&command),
+        cli::Command::Token(command) => token::run(&command),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::welcome;
 pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     tracing::info!(?options, "starting");
     let server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
-    let (url, admin_url) = (server.url(), server.admin_url());
+    let (url, admin_url, exposure) = (server.url(), server.admin_url(), server.exposure());
     let (registry, health, shutdown) = (server.registry.clone(), server.health.clone(), server.shutdown.clone());
 
     let journals = Journals::open(options, &registry)?;
@@ -47,7 +47,7 @@ pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     let thread = Thread::start(materializer);
     let ready = health.register("server");
     ready.ready();
-    println!("{}", welcome::text(&url, admin_url.as_deref(), &options.data_dir.path));
+    println!("{}", welcome::text(&url, admin_url.as_deref(), &options.data_dir.path, exposure));
 
     let failure = tokio::select! {
         () = shutdown.cancelled() => None,

@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::auth::{Access, Routes};
+
 /// The conditions of readiness; clones share them. The process is ready when all of them hold.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
@@ -91,15 +93,12 @@ pub struct Liveness {
     live: bool,
 }
 
-/// `/health`, `/health/live`, `/health/ready` and `/metrics`.
-pub fn router(health: Health, registry: Arc<Registry>) -> OpenApiRouter {
+/// `/health`, `/health/live` and `/health/ready`, which need no token, and `/metrics`.
+pub fn router(health: Health, registry: Arc<Registry>) -> Routes {
     let metrics = OpenApiRouter::new().routes(routes!(crate::metrics::metrics)).with_state(registry);
-    OpenApiRouter::new()
-        .routes(routes!(healthy))
-        .routes(routes!(ready))
-        .with_state(health)
-        .routes(routes!(live))
-        .merge(metrics)
+    let health =
+        OpenApiRouter::new().routes(routes!(healthy)).routes(routes!(ready)).with_state(health).routes(routes!(live));
+    Access::Open.of(health).and(Access::Read.of(metrics))
 }
 
 /// The same as `/health/ready`.

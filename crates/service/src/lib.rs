@@ -1,19 +1,26 @@
-//! What every binary shares: logs, the HTTP server and its limits, errors as answers, health, metrics and an orderly end.
+//! What every binary shares: logs, the HTTP server and its limits, tokens and TLS, errors as answers, health, metrics and an
+//! orderly end.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod auth;
+mod files;
 pub mod health;
 pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+mod sampler;
+pub mod security;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod units;
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use health::Health;
@@ -39,6 +46,22 @@ pub enum Error {
     Signals(io::Error),
     #[error("cannot register a metric: {0}")]
     Metric(#[from] prometheus::Error),
+    #[error("cannot read {}: {source}", path.display())]
+    ReadFile { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    WriteFile { path: PathBuf, source: io::Error },
+    #[error("{} has more than {limit} bytes", path.display())]
+    FileTooLarge { path: PathBuf, limit: u64 },
+    #[error("{}, line {line}: {problem}", path.display())]
+    TokensLine { path: PathBuf, line: usize, problem: auth::Problem },
+    #[error("{} has more than {limit} tokens", path.display())]
+    TooManyTokens { path: PathBuf, limit: usize },
+    #[error("not a token that can be kept: {0}")]
+    Token(#[from] auth::Problem),
+    #[error("the system gives no random numbers")]
+    Random,
+    #[error("{}: {problem}", path.display())]
+    Tls { path: PathBuf, problem: String },
 }
 
 /// Runs a binary: sets its logger, and tells why it failed. `name` is the program's.

@@ -8,9 +8,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::Problem;
+use crate::auth::{self, Access, Guard, Merged, Routes};
 use crate::problem::bounded;
 
 const DESCRIPTION: &str = "A job here is an application that runs periodically, not a Spark job; a run is one execution of it.\n\n\
@@ -19,34 +19,45 @@ Errors are RFC 9457 problem documents whose `message` says what to do.";
 
 /// Merges routers into one that also serves `/openapi.json`, and answers unknown routes and methods with a problem
 /// that names what there is.
-pub fn assemble(routers: impl IntoIterator<Item = OpenApiRouter>) -> axum::Router {
-    let empty = OpenApiRouter::with_openapi(document());
-    let (router, document) = routers.into_iter().fold(empty, OpenApiRouter::merge).split_for_parts();
-    let routes = Arc::new(Routes::of(&document));
+pub fn assemble(routes: impl IntoIterator<Item = Routes>) -> axum::Router {
+    assemble_with(routes, None)
+}
+
+/// The same behind a guard: whoever has no token learns nothing of what there is.
+pub fn assemble_with(routes: impl IntoIterator<Item = Routes>, guard: Option<&Arc<Guard>>) -> axum::Router {
+    let Merged { router, document, open } = Routes::merge(routes, document(), guard);
+    let paths = Arc::new(Paths::of(&document));
     let json = document.to_json().unwrap_or_else(|error| {
         tracing::error!(%error, "cannot write the OpenAPI document");
         String::new()
     });
     let json: Arc<str> = json.into();
-    let methods = routes.clone();
-    router
-        .route(
-            "/openapi.json",
-            get(move || async move { ([(header::CONTENT_TYPE, "application/json")], json.to_string()) }),
-        )
+    let methods = paths.clone();
+    let description = axum::Router::new().route(
+        "/openapi.json",
+        get(move || async move { ([(header::CONTENT_TYPE, "application/json")], json.to_string()) }),
+    );
+    let router = router
+        .merge(auth::behind(Access::Read, description, guard))
         .method_not_allowed_fallback(move |request: Request| async move { methods.not_allowed(&request) })
-        .fallback(move |request: Request| async move { routes.not_found(&request) })
+        .fallback(move |request: Request| async move { paths.not_found(&request) });
+    match guard {
+        Some(guard) => guard.around(router, open),
+        None => router,
+    }
 }
 
 fn document() -> OpenApi {
     let info = InfoBuilder::new().title("Emberlog").version(env!("CARGO_PKG_VERSION")).description(Some(DESCRIPTION));
-    OpenApiBuilder::new().info(info.build()).build()
+    let mut document = OpenApiBuilder::new().info(info.build()).build();
+    auth::describe_schemes(&mut document);
+    document
 }
 
 /// The methods of each path.
-struct Routes(BTreeMap<String, Vec<&'static str>>);
+struct Paths(BTreeMap<String, Vec<&'static str>>);
 
-impl Routes {
+impl Paths {
     fn of(document: &OpenApi) -> Self {
         let mut routes: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
         routes.insert("/openapi.json".to_owned(), vec!["GET"]);

@@ -7,9 +7,10 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::Routes;
 use crate::http::{self, Limits};
+use crate::security::{self, Security};
 use crate::{Error, Health, health, limits, metrics, openapi, shutdown, units};
 
 /// The flags of every binary, to be flattened into its own.
@@ -23,6 +24,8 @@ pub struct Flags {
     /// How long requests may go on after SIGTERM
     #[arg(long, env = "EMBERLOG_SHUTDOWN_GRACE", default_value = "20s", value_parser = units::duration)]
     pub shutdown_grace: std::time::Duration,
+    #[command(flatten)]
+    pub security: security::Flags,
 }
 
 /// A process that listens and does not serve yet: a port in use is said before anything else is opened.
@@ -31,6 +34,7 @@ pub struct Server {
     main: TcpListener,
     admin: Option<TcpListener>,
     limits: Limits,
+    security: Security,
     pub registry: Arc<Registry>,
     pub health: Health,
     pub shutdown: CancellationToken,
@@ -41,6 +45,7 @@ pub struct Server {
 pub struct Running {
     servers: TaskTracker,
     limits: Limits,
+    security: Security,
     shutdown: CancellationToken,
 }
 
@@ -56,38 +61,54 @@ impl Server {
         };
         let registry = Arc::new(Registry::new());
         metrics::Process::register(&registry)?;
+        let security = Security::start(&flags.security, &registry, &shutdown).await?;
         let limits = Limits { connections: flags.max_connections, grace: flags.shutdown_grace, ..Limits::default() };
-        Ok(Self { main, admin, limits, registry, health: Health::new(), shutdown })
+        Ok(Self { main, admin, limits, security, registry, health: Health::new(), shutdown })
     }
 
     pub fn url(&self) -> String {
-        url(&self.main)
+        self.security.url(&self.main)
     }
 
     pub fn admin_url(&self) -> Option<String> {
-        self.admin.as_ref().map(url)
+        self.admin.as_ref().map(|it| self.security.url(it))
+    }
+
+    /// What is open to the network here that should not be.
+    pub fn exposure(&self) -> Option<&'static str> {
+        [Some(&self.main), self.admin.as_ref()].into_iter().flatten().find_map(|it| self.security.exposure(it))
     }
 
     /// Serves these routes, and health and metrics beside them or on their own port.
-    pub fn start(self, routers: impl IntoIterator<Item = OpenApiRouter>) -> Running {
-        let Self { main, admin, limits, registry, health, shutdown } = self;
-        let running = Running { servers: TaskTracker::new(), limits, shutdown };
-        let mut routers: Vec<_> = routers.into_iter().collect();
+    pub fn start(self, routes: impl IntoIterator<Item = Routes>) -> Running {
+        let Self { main, admin, limits, security, registry, health, shutdown } = self;
+        let running = Running { servers: TaskTracker::new(), limits, security, shutdown };
+        let mut routes: Vec<_> = routes.into_iter().collect();
         let operation = health::router(health, registry);
         match admin {
-            None => routers.push(operation),
+            None => routes.push(operation),
             Some(listener) => running.serve(listener, [operation]),
         }
-        running.serve(main, routers);
+        running.serve(main, routes);
         running
     }
 }
 
 impl Running {
     /// Serves other routes on another socket.
-    pub fn serve(&self, listener: TcpListener, routers: impl IntoIterator<Item = OpenApiRouter>) {
-        let router = openapi::assemble(routers);
-        self.servers.spawn(http::serve(listener, router, self.limits.clone(), self.shutdown.clone()));
+    pub fn serve(&self, listener: TcpListener, routes: impl IntoIterator<Item = Routes>) {
+        if let Some(exposure) = self.security.exposure(&listener) {
+            tracing::warn!(url = self.url(&listener), "{exposure}");
+        }
+        let Security { guard, tls } = &self.security;
+        let router = openapi::assemble_with(routes, Some(guard));
+        let (limits, shutdown) = (self.limits.clone(), self.shutdown.clone());
+        self.servers.spawn(http::serve_with(listener, router, tls.clone(), limits, shutdown));
+    }
+
+    /// Where a socket is reached that is going to be served.
+    pub fn url(&self, listener: &TcpListener) -> String {
+        self.security.url(listener)
     }
 
     /// Ends it: returns when every request was answered, or cut after the grace time.
@@ -96,9 +117,4 @@ impl Running {
         self.servers.close();
         self.servers.wait().await;
     }
-}
-
-fn url(listener: &TcpListener) -> String {
-    // A bound socket has an address.
-    listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default()
 }

@@ -62,7 +62,7 @@ pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     tracing::info!(url = server.url(), "listening");
     let running = server.start([]);
     if let Some(listener) = reads {
-        tracing::info!(url = format!("http://{}", listener.local_addr()?), "serving reads");
+        tracing::info!(url = running.url(&listener), "serving reads");
         running.serve(listener, [api::router(reader, (&options.reads).into(), &registry)?]);
     }
     let thread = Thread::start(materializer);

@@ -22,20 +22,25 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::Limits;
+use super::handshake::handshake;
 use super::socket::{Socket, State};
+use super::stream::Stream;
+use crate::tls::Tls;
 
 #[derive(Debug)]
 pub(super) struct Server {
     http: http1::Builder,
     router: Router,
+    tls: Option<Tls>,
     header_read: Duration,
+    handshake: Duration,
     write_stall: Duration,
     shutdown: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Server {
-    pub fn new(router: Router, limits: &Limits, shutdown: CancellationToken) -> Self {
+    pub fn new(router: Router, tls: Option<Tls>, limits: &Limits, shutdown: CancellationToken) -> Self {
         // hyper's minimum; also its buffer for a body on its way in and for an answer on its way out.
         let buffer = limits.header_bytes.max(64 << 10);
         let mut http = http1::Builder::new();
@@ -44,8 +49,8 @@ impl Server {
             .header_read_timeout(limits.idle.max(limits.header_read))
             .max_header_size(limits.header_bytes)
             .max_buf_size(buffer);
-        let Limits { header_read, write_stall, .. } = *limits;
-        Self { http, router, header_read, write_stall, shutdown, cut: CancellationToken::new() }
+        let Limits { header_read, handshake, write_stall, .. } = *limits;
+        Self { http, router, tls, header_read, handshake, write_stall, shutdown, cut: CancellationToken::new() }
     }
 
     /// Ends every connection where it is.
@@ -54,8 +59,8 @@ impl Server {
     }
 
     pub fn connection(&self, stream: TcpStream, remote: SocketAddr) -> impl Future<Output = ()> + Send + 'static {
-        let (http, router) = (self.http.clone(), self.router.clone());
-        let (header_read, write_stall) = (self.header_read, self.write_stall);
+        let (http, router, tls) = (self.http.clone(), self.router.clone(), self.tls.clone());
+        let (header_read, within, write_stall) = (self.header_read, self.handshake, self.write_stall);
         let (shutdown, cut) = (self.shutdown.clone(), self.cut.clone());
         async move {
             // Without a byte read there is no buffer yet: connections that say nothing cost next to nothing.
@@ -68,6 +73,18 @@ impl Server {
             if !spoke || stream.set_nodelay(true).is_err() {
                 return;
             }
+            let stream = match tls {
+                None => Stream::Plain(stream),
+                Some(tls) => {
+                    let [first] = byte;
+                    let shaken = tokio::select! {
+                        shaken = Box::pin(handshake(&tls, stream, first, remote, within)) => shaken,
+                        () = shutdown.cancelled() => None,
+                    };
+                    let Some(stream) = shaken else { return };
+                    Stream::Tls(stream)
+                }
+            };
             let state = State::default();
             let socket = Socket::new(stream, state.clone(), header_read, write_stall);
             let served = run(&http, socket, router, state, remote, &shutdown);

@@ -1,7 +1,9 @@
 //! The HTTP server: every connection, header, idle client and slow reader is bounded, and the end is orderly.
 
 mod connection;
+mod handshake;
 mod socket;
+mod stream;
 
 use std::future::Future;
 use std::io;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
+use crate::tls::Tls;
 
 /// The bounds of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Limits {
     pub connections: usize,
     /// From the first byte of a request (of a new connection: from its start) to the end of its headers.
     pub header_read: Duration,
+    /// From the first byte of a connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// Between two requests of a connection. Longer than load balancers keep theirs (AWS: 60 s), so that it is
     /// they who close.
     pub idle: Duration,
@@ -41,6 +46,7 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             header_read: Duration::from_secs(15),
+            handshake: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write_stall: Duration::from_secs(30),
             header_bytes: 64 << 10,
@@ -81,9 +87,20 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// Requests carry `axum::extract::ConnectInfo<SocketAddr>`. Idle connections cost some 10 KB each.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+    serve_with(listener, router, None, limits, shutdown).await;
+}
+
+/// The same, with TLS if there is one.
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let tasks = TaskTracker::new();
-    let server = connection::Server::new(router, &limits, shutdown.clone());
+    let server = connection::Server::new(router, tls, &limits, shutdown.clone());
     let mut warned = None;
     while let Some(slot) = until(&shutdown, free(&slots, &mut warned)).await {
         match until(&shutdown, listener.accept()).await {

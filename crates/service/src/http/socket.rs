@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::stream::Stream;
 
 /// What a connection is about; its service and its socket share it.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +73,7 @@ impl Deadline {
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     state: State,
     header_read: Duration,
     write_stall: Duration,
@@ -83,7 +84,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, state: State, header_read: Duration, write_stall: Duration) -> Self {
+    pub fn new(stream: Stream, state: State, header_read: Duration, write_stall: Duration) -> Self {
         let mut header_deadline = Deadline::default();
         header_deadline.set(header_read);
         let write_deadline = Deadline::default();
@@ -146,11 +147,14 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
+    /// TLS holds what it has encrypted until the client takes it.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wrote(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.wrote(cx, result)
     }
 }
