@@ -102,7 +102,8 @@ pub async fn resume(
     Ok(Json(known(&run, next)))
 }
 
-fn first_missing(view: &mut View<'_>, run: &Run, attempt: u32) -> Result<Sequence, Error> {
+/// Looks through an attempt's events for the first sequence of which none is stored.
+pub fn first_missing(view: &mut View<'_>, run: &Run, attempt: u32) -> Result<Sequence, store::Error> {
     let order = ingest::order_of(attempt);
     let mut next = Sequence(0);
     let mut events = view.events(run.number, Some(EventKey { order, sequence: next, identity: Identity(0) }));

@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 
 use crate::error::Error;
 pub use crate::flags::Flags;
+pub use crate::ingest::first_missing;
 use crate::metrics::Metrics;
 pub use crate::program::main;
 

@@ -13,7 +13,7 @@ mod collect;
 mod error;
 pub mod gzip;
 mod ingest;
-mod letters;
+pub mod letters;
 mod metrics;
 mod options;
 mod program;

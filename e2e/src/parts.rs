@@ -79,7 +79,10 @@ impl Parts {
     /// All of them, ready.
     pub fn started(topic: &Topic, data: &Path, flags: &[&str]) -> Self {
         let mut parts = Self::new(topic, data, flags);
-        Part::ALL.iter().for_each(|part| parts.spawn(*part));
+        [Part::Materializer, Part::Api].into_iter().for_each(|part| parts.spawn(part));
+        // Tools know only the collector, which sends them on.
+        let reads = parts.url(Part::Api);
+        parts.spawn_with(Part::Collector, &["--reads-url", &reads]);
         Part::ALL.iter().for_each(|part| parts.await_ready(*part));
         parts
     }

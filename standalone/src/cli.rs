@@ -11,6 +11,7 @@ use service::{telemetry, units};
 use crate::client;
 use crate::data_dir::DataDir;
 use crate::dlq::Id;
+use crate::import;
 
 /// A self-hosted, real-time backend for the events of Apache Spark applications
 #[derive(Debug, Parser)]
@@ -49,6 +50,8 @@ pub enum Command {
     /// Tokens for servers that are started with --tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Take in the event logs that Spark has written
+    Import(Box<import::Options>),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod data_dir;
 mod dlq;
+mod import;
 mod init;
 mod serve;
 mod token;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         cli::Command::Init(options) => init::run(&options),
         cli::Command::Dlq(command) => dlq::run(&command),
         cli::Command::Token(command) => token::run(&command),
+        cli::Command::Import(options) => import::run(&options),
     })
 }
 

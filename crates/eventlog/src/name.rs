@@ -63,7 +63,7 @@ fn strip<'a>(name: &'a str, suffix: &str) -> (&'a str, bool) {
 }
 
 fn extension(name: &str) -> (&str, Result<Codec, String>) {
-    match name.split_once('.') {
+    match name.rsplit_once('.') {
         None => (name, Ok(Codec::Plain)),
         Some((app, extension)) => (app, Codec::of_extension(extension).ok_or_else(|| extension.to_owned())),
     }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(single("local-1795229683257"), name("local-1795229683257", Ok(Codec::Plain), false));
         assert_eq!(single("app-1_2.lz4.inprogress"), name("app-1_2", Ok(Codec::Lz4), true));
         assert_eq!(single("app-1.zstd"), name("app-1", Ok(Codec::Zstd), false));
-        assert_eq!(single("app-1.tar.gz"), name("app-1", Err("tar.gz"), false));
+        assert_eq!(single("app-1.tar.gz"), name("app-1.tar", Err("gz"), false));
         for other in [".app-1.crc", "", ".inprogress", "events_1_app", "appstatus_app"] {
             assert_eq!(single(other), None, "{other}");
         }

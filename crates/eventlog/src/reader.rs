@@ -109,12 +109,13 @@ impl LogReader {
                     return Ok(());
                 }
                 if *next >= *skip {
-                    if chunk.count > 0 && chunk.bytes.len() + line.len() >= *chunk_bytes {
-                        emit(std::mem::take(chunk)).map_err(Fault::Other)?;
-                    }
                     add(chunk, *next, line, *chunk_bytes);
                 }
                 *next += 1;
+                // A line alone is one that may be refused, and a request of which nothing can be taken is an error.
+                if chunk.bytes.len() >= *chunk_bytes && (chunk.count > 1 || chunk.bytes.len() >= 16 * *chunk_bytes) {
+                    emit(std::mem::take(chunk)).map_err(Fault::Other)?;
+                }
                 Ok::<_, Fault<E>>(())
             })
         });

@@ -10,6 +10,8 @@ mod dead_letters;
 mod deletion;
 mod expiry;
 mod halts;
+#[path = "../import.rs"]
+mod import;
 #[path = "../kills.rs"]
 mod kills;
 #[path = "../names.rs"]

@@ -1,0 +1,199 @@
+//! Importing one log: what is there already is told by the target, the rest is sent.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::{Context, anyhow, ensure};
+use event::spark::quick_name;
+use event::{RunName, redact};
+use eventlog::{Chunk, End, Head, Log, LogReader};
+
+use super::report::{Outcome, Progress};
+use super::target::{Attempt, Sent, Status, Target};
+
+/// Lines that are sent at once: large enough for one fsync each, small enough for many of them in memory.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Chunks that wait between reading and sending.
+const WAITING: usize = 2;
+
+/// What to do with runs that are there already.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    pub as_attempt: Option<u32>,
+    pub replace: bool,
+    pub dry_run: bool,
+}
+
+/// Of which attempt of which run a log is; none while it does not say so.
+pub fn attempt(log: &Log, rules: Rules) -> anyhow::Result<Option<Attempt>> {
+    let Some(application) = Head::read(log)?.application else {
+        // What runs may not have come so far.
+        ensure!(log.in_progress || log.size() == 0, "{} holds no SparkListenerApplicationStart", log.place);
+        return Ok(None);
+    };
+    let run = RunName::new(&application.name, &application.id).with_context(|| log.place.clone())?;
+    Ok(Some(Attempt { run, number: rules.as_attempt.unwrap_or(application.attempt) }))
+}
+
+pub fn import(
+    log: &Log,
+    attempt: &Attempt,
+    rules: Rules,
+    target: &dyn Target,
+    progress: &Progress,
+) -> anyhow::Result<Outcome> {
+    let mut status = target.status(attempt)?;
+    if let Some(why) = stands_against(&status, rules) {
+        if !rules.replace {
+            return Ok(Outcome::LeftAlone(why));
+        }
+        if !rules.dry_run {
+            target.reopen(&attempt.run)?;
+        }
+        status = Status::default();
+    } else if rules.replace && status.events > 0 {
+        if !rules.dry_run {
+            target.reopen(&attempt.run)?;
+        }
+        status = Status::default();
+    }
+    if rules.dry_run {
+        return count(log, &status, progress);
+    }
+    let anchor = anchor(attempt, &status, target)?;
+    match read_and_send(log, attempt, &status, anchor, target, progress) {
+        Ok((read, sent)) => Ok(outcome(&status, read, sent)),
+        Err(error) if error.is::<AnotherLog>() => Ok(Outcome::LeftAlone(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a run is not to be touched.
+fn stands_against(status: &Status, rules: Rules) -> Option<String> {
+    if status.deleted {
+        return Some("the run was deleted; --replace imports it anew".to_owned());
+    }
+    let others = status.events.saturating_sub(status.ingested);
+    (others > 0 && rules.as_attempt.is_none()).then(|| {
+        format!(
+            "{others} of the run's events came from a listener; --replace imports it anew, --as-attempt N beside them"
+        )
+    })
+}
+
+/// The last event that is there, as far as the target can tell which it is: the log must hold it at the same place.
+fn anchor(attempt: &Attempt, status: &Status, target: &dyn Target) -> anyhow::Result<Option<Vec<u8>>> {
+    match status.next.checked_sub(1) {
+        Some(last) if status.events == status.next => target.event(&attempt.run, last),
+        _ => Ok(None),
+    }
+}
+
+/// The run's events are not the beginning of the log.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} is not the event that the run has there: it is another log, or was compacted since")]
+struct AnotherLog {
+    /// From 1.
+    line: u64,
+}
+
+struct Read {
+    end: End,
+    lines: u64,
+    in_progress: bool,
+}
+
+fn outcome(status: &Status, read: Read, sent: Sent) -> Outcome {
+    let incomplete = read.in_progress || read.end == End::Cut;
+    match read.lines {
+        0 => Outcome::Empty,
+        lines if lines < status.next => Outcome::LeftAlone(format!(
+            "the run has {} events, and the log {lines}: it was compacted, or cut, since",
+            status.next
+        )),
+        lines if lines == status.next => Outcome::AlreadyThere { incomplete },
+        _ => Outcome::Imported { from: status.next, sent, incomplete },
+    }
+}
+
+/// What an import would do.
+fn count(log: &Log, status: &Status, progress: &Progress) -> anyhow::Result<Outcome> {
+    let mut count = |_: Chunk| Ok::<_, anyhow::Error>(());
+    let reader = LogReader::new(status.next, CHUNK_BYTES);
+    let (end, lines) = reader.read(log, &mut |bytes| progress.read(bytes), &mut count)?;
+    let sent = Sent { stored: lines.saturating_sub(status.next), dead_lettered: 0 };
+    Ok(outcome(status, Read { end, lines, in_progress: log.in_progress }, sent))
+}
+
+/// One thread reads and decompresses, this one sends.
+fn read_and_send(
+    log: &Log,
+    attempt: &Attempt,
+    status: &Status,
+    anchor: Option<Vec<u8>>,
+    target: &dyn Target,
+    progress: &Progress,
+) -> anyhow::Result<(Read, Sent)> {
+    let (chunks, waiting) = sync_channel(WAITING);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || read(log, status, anchor, &chunks, progress));
+        let sent = send(attempt, &waiting, target, progress);
+        // A reader that still reads finds nobody to take it.
+        drop(waiting);
+        let read = reading.join().map_err(|_| anyhow!("the thread that reads {} panicked", log.place))?;
+        // Nobody to take it is what comes of a failed sender.
+        let sent = sent?;
+        Ok((read?, sent))
+    })
+}
+
+fn read(
+    log: &Log,
+    status: &Status,
+    anchor: Option<Vec<u8>>,
+    chunks: &SyncSender<Chunk>,
+    progress: &Progress,
+) -> anyhow::Result<Read> {
+    let mut anchor = anchor;
+    let skip = status.next - u64::from(anchor.is_some());
+    let mut emit = |mut chunk: Chunk| {
+        if let Some(anchor) = anchor.take() {
+            let found = cut_first(&mut chunk);
+            if !is_same(&anchor, &found) {
+                return Err(AnotherLog { line: status.next }.into());
+            }
+        }
+        if chunk.count == 0 {
+            return Ok(());
+        }
+        chunks.send(chunk).map_err(|_| anyhow!("sending has ended"))
+    };
+    let reader = LogReader::new(skip, CHUNK_BYTES);
+    let (end, lines) = reader.read(log, &mut |bytes| progress.read(bytes), &mut emit)?;
+    Ok(Read { end, lines, in_progress: log.in_progress })
+}
+
+fn send(attempt: &Attempt, chunks: &Receiver<Chunk>, target: &dyn Target, progress: &Progress) -> anyhow::Result<Sent> {
+    let mut feed = target.feed(attempt)?;
+    while let Ok(chunk) = chunks.recv() {
+        let events = chunk.count;
+        feed.send(chunk)?;
+        progress.sent(events);
+    }
+    feed.finish()
+}
+
+/// Takes the first line out.
+fn cut_first(chunk: &mut Chunk) -> Vec<u8> {
+    let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |end| end + 1);
+    let mut line: Vec<u8> = chunk.bytes.drain(..end).collect();
+    line.pop();
+    chunk.first += 1;
+    chunk.count = chunk.count.saturating_sub(1);
+    line
+}
+
+/// What is stored may have lost its secrets.
+fn is_same(stored: &[u8], line: &[u8]) -> bool {
+    let is_redacted = || redact::count(stored) > 0 && quick_name(stored) == quick_name(line);
+    stored == line || is_redacted()
+}
