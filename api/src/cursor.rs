@@ -1,4 +1,4 @@
-//! Opaque places to go on at: in the list of jobs, in a job's list of runs, in a run's events.
+//! Opaque places to go on at: in the list of jobs, in a job's list of runs, in a run's events and samples.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +10,7 @@ use crate::error::Error;
 const JOB: u8 = b'j';
 const RUN: u8 = b'r';
 const EVENT: u8 = b'e';
+const SAMPLE: u8 = b's';
 
 pub fn of_job(name: &str) -> String {
     text(JOB, name.as_bytes())
@@ -21,6 +22,10 @@ pub fn of_run(cursor: RunCursor) -> String {
 
 pub fn of_event(key: EventKey) -> String {
     text(EVENT, &key.to_bytes())
+}
+
+pub fn of_sample(key: EventKey) -> String {
+    text(SAMPLE, &key.to_bytes())
 }
 
 pub fn job(cursor: &str) -> Result<String, Error> {
@@ -36,6 +41,11 @@ pub fn run(cursor: &str) -> Result<RunCursor, Error> {
 
 pub fn event(cursor: &str) -> Result<EventKey, Error> {
     let bytes: [u8; EventKey::LEN] = bytes(EVENT, cursor)?.try_into().map_err(|_| bad())?;
+    Ok(EventKey::from_bytes(&bytes))
+}
+
+pub fn sample(cursor: &str) -> Result<EventKey, Error> {
+    let bytes: [u8; EventKey::LEN] = bytes(SAMPLE, cursor)?.try_into().map_err(|_| bad())?;
     Ok(EventKey::from_bytes(&bytes))
 }
 
@@ -77,6 +87,8 @@ mod tests {
                 1
             );
         }
+        assert_eq!(sample(&of_sample(key)).unwrap(), key);
+        assert!(sample(&cursors[2]).is_err() && event(&of_sample(key)).is_err());
         for bad in ["", "!", "a", "ZQ", "ZQAA"] {
             assert!(event(bad).is_err() && run(bad).is_err() && job(bad).is_err(), "{bad}");
         }

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service::Problem;
-use store::Run;
+use store::{Line, Run};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::{Api, RunKey, cursor, stream};
 
 const NDJSON: &str = "application/x-ndjson";
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("emberlog-next-cursor");
-const MAX_LIMIT: usize = 10_000;
+pub const MAX_LIMIT: usize = 10_000;
 /// A page also ends behind this size: it is in memory as a whole.
 const MAX_PAGE_BYTES: usize = 8 << 20;
 
@@ -99,23 +99,28 @@ async fn answer(api: &Arc<Api>, method: &Method, key: RunKey, query: &EventsQuer
     let hash = key.hash();
     let run = api.run(key).await?;
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-    // Events hold what anyone sent; a browser must not take them for a page.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    describe(&mut headers);
     let Part { begin, end } = select(&run, query, &mut headers)?;
     let start = match (after, begin) {
         (Some(after), _) => Start::After(after),
         (None, Some(begin)) => Start::At(begin),
         (None, None) => Start::Run,
     };
-    let scan = Scan { hash, start, end, skip: query.skip };
+    let scan = Scan { hash, what: Line::Event, start, end, skip: query.skip };
     let body = match query.limit {
-        Some(limit @ 1..=MAX_LIMIT) => page(api, scan, limit, query, &mut headers).await?,
+        Some(limit @ 1..=MAX_LIMIT) => page(api, scan, limit, &more(query), &mut headers).await?,
         Some(limit) => return Err(Error::BadRequest(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
         None if method == Method::HEAD => Body::empty(),
         None => stream::events(api, scan)?,
     };
     Ok((headers, body).into_response())
+}
+
+/// What the body is.
+pub fn describe(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    // Events hold what anyone sent; a browser must not take them for a page.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// The part of the run that is asked for; of an event log also the file's name.
@@ -133,15 +138,28 @@ fn select(run: &Run, query: &EventsQuery, headers: &mut HeaderMap) -> Result<Par
     Ok(part)
 }
 
-async fn page(
+/// What the link of a page to the next has besides limit and cursor.
+fn more(query: &EventsQuery) -> String {
+    let mut more = String::new();
+    if query.format == Format::Eventlog {
+        more.push_str("&format=eventlog");
+    }
+    if let Some(application) = query.application {
+        more.push_str(&format!("&application={application}"));
+    }
+    more
+}
+
+/// A page of events or samples.
+pub async fn page(
     api: &Arc<Api>,
     mut scan: Scan,
     limit: usize,
-    query: &EventsQuery,
+    more: &str,
     headers: &mut HeaderMap,
 ) -> Result<Body, Error> {
     let _slot = api.streams.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
-    let (hash, shared) = (scan.hash, api.clone());
+    let (hash, what, shared) = (scan.hash, scan.what, api.clone());
     let ask = move |reader: &store::Reader| {
         let began = std::time::Instant::now();
         let (mut lines, mut count) = (Vec::new(), 0);
@@ -159,16 +177,12 @@ async fn page(
     };
     let (lines, next) = api.ask(ask).await?;
     if let Some(next) = next {
-        let next = cursor::of_event(next);
+        let (name, next) = match what {
+            Line::Event => ("events", cursor::of_event(next)),
+            Line::Sample => ("samples", cursor::of_sample(next)),
+        };
         // By its id: names need not be ASCII.
-        let mut link = format!("</v1/runs/{hash}/events?limit={limit}&cursor={next}");
-        if query.format == Format::Eventlog {
-            link.push_str("&format=eventlog");
-        }
-        if let Some(application) = query.application {
-            link.push_str(&format!("&application={application}"));
-        }
-        link.push_str(">; rel=\"next\"");
+        let link = format!("</v1/runs/{hash}/{name}?limit={limit}&cursor={next}{more}>; rel=\"next\"");
         let value = |text: String| HeaderValue::try_from(text).map_err(|e| Error::Failed(e.to_string()));
         headers.insert(header::LINK, value(link)?);
         headers.insert(NEXT_CURSOR, value(next)?);

@@ -63,7 +63,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<T>, Error> {
+pub async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<T>, Error> {
     let path = <Path<T> as FromRequestParts<S>>::from_request_parts(parts, state).await;
     path.map_err(|rejection: PathRejection| {
         Error::BadRequest(format!("the path is not percent-encoded UTF-8: {}", rejection.body_text()))

@@ -4,6 +4,7 @@
 //! on the length of a run; a client that is slow holds neither a thread nor a view of the store.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod apps;
 mod cursor;
 mod duration;
 mod error;
@@ -17,6 +18,7 @@ mod metrics;
 mod program;
 mod run;
 mod runs;
+mod samples;
 mod scan;
 mod stream;
 mod wait;
@@ -91,7 +93,9 @@ pub fn router(reader: Reader, options: Options, registry: &Registry) -> promethe
         .routes(routes!(runs::runs))
         .routes(routes!(runs::run))
         .routes(routes!(events::events))
-        .routes(routes!(duration::duration));
+        .routes(routes!(duration::duration))
+        .routes(routes!(samples::samples))
+        .routes(routes!(apps::app));
     // Whoever sends asks here where to go on.
     let resume = OpenApiRouter::new().routes(routes!(ingest::resume));
     let [reads, resume] = [reads, resume].map(|router| {

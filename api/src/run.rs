@@ -98,6 +98,8 @@ pub struct RunBody {
     events: u64,
     /// Bytes of the events, without line breaks.
     bytes: u64,
+    /// Samples of memory and the like.
+    samples: u64,
     jobs_succeeded: u64,
     jobs_failed: u64,
     /// Values in the events that were replaced because they are secrets.
@@ -181,6 +183,7 @@ impl RunBody {
             applications: run.summary.applications().iter().map(RunApplication::from).collect(),
             events: run.summary.events,
             bytes: run.summary.bytes,
+            samples: run.samples.count,
             jobs_succeeded: run.summary.jobs_succeeded,
             jobs_failed: run.summary.jobs_failed,
             redacted: run.summary.redacted,

@@ -1,7 +1,7 @@
-//! Reading the events of a run in order, in parts that can be put down and taken up again.
+//! Reading the events or samples of a run in order, in parts that can be put down and taken up again.
 
 use event::{EventKey, RunHash};
-use store::Reader;
+use store::{Line, Reader};
 
 use crate::error::Error;
 
@@ -27,6 +27,7 @@ pub enum Visit {
 #[derive(Debug, Clone)]
 pub struct Scan {
     pub hash: RunHash,
+    pub what: Line,
     pub start: Start,
     /// Where the next application begins.
     pub end: Option<EventKey>,
@@ -49,7 +50,7 @@ impl Scan {
                 Start::At(key) => (Some(key), None),
                 Start::After(key) => (Some(key), Some(key)),
             };
-            let mut events = view.events(run.number, from);
+            let mut events = view.lines(self.what, run.number, from);
             while let Some((key, event)) = events.next()? {
                 if self.end.is_some_and(|end| key >= end) {
                     break;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use event::collect::{self, Limits, Payload};
-use event::{ReceivedAt, dead_letter, ingest};
+use event::dead_letter::DeadLetter;
+use event::delight::Route;
+use event::{Kind, ReceivedAt, dead_letter, delight, ingest};
 use journal::Record;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -27,6 +29,7 @@ const EVENT_OVERHEAD: usize = 160;
 pub(crate) enum Form {
     Collect,
     Ingest(ingest::Target),
+    Delight(Route),
 }
 
 /// What became of a payload's messages. Duplicates are found later, and show in the run.
@@ -34,8 +37,12 @@ pub(crate) enum Form {
 pub struct Stored {
     /// Events that are durable in the journal.
     pub stored: usize,
+    /// Samples that are durable in the journal.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub samples: usize,
     /// Messages that cannot be stored as events, durable among the dead letters.
     pub dead_lettered: usize,
+    /// Heartbeats and other signs of life.
     pub heartbeats: usize,
     /// Where the payload's last record is in the journal, absent if it had none. Once a reader has applied this
     /// offset, it serves the payload.
@@ -47,6 +54,11 @@ pub struct Stored {
 pub struct Position {
     pub partition: u32,
     pub offset: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Collector {
@@ -74,7 +86,7 @@ impl Collector {
         Ok(stored)
     }
 
-    async fn decode(
+    pub(crate) async fn decode(
         self: &Arc<Self>,
         form: Form,
         body: Bytes,
@@ -98,7 +110,7 @@ impl Collector {
     }
 
     /// A decoder that is too late still ends, and gives its memory back then.
-    async fn off_thread<T: Send + 'static>(
+    pub(crate) async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
         deadline: Instant,
@@ -121,7 +133,7 @@ impl Collector {
     }
 
     /// Events first: while the journal is away, a client that tries again makes no copies among the dead letters.
-    async fn publish(&self, payload: Payload, origin: &Origin, deadline: Instant) -> Result<Stored, Error> {
+    pub(crate) async fn publish(&self, payload: Payload, origin: &Origin, deadline: Instant) -> Result<Stored, Error> {
         let _timer = self.metrics.publish_seconds.start_timer();
         let mut letters = letters::of_rejected(&payload, origin);
         let mut records = letters::records(&payload);
@@ -137,18 +149,32 @@ impl Collector {
             }
             result => result?,
         };
-        let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.clone()).collect();
-        let dead = letters.into_iter().map(letters::record).collect();
-        self.publish_to(&self.dead_letters, dead, deadline).await?;
+        let dead_lettered = self.bury(letters, deadline).await?;
+        let (stored, samples) = if payload.kind == Kind::Sample { (0, stored) } else { (stored, 0) };
         self.metrics.events.inc_by(stored as u64);
+        self.metrics.samples.inc_by(samples as u64);
         self.metrics.heartbeats.inc_by(payload.heartbeats as u64);
+        Ok(Stored { stored, samples, dead_lettered, heartbeats: payload.heartbeats, journal })
+    }
+
+    /// Makes dead letters durable; of those that their journal finds too large, the beginnings. Returns how many.
+    pub(crate) async fn bury(&self, letters: Vec<DeadLetter>, deadline: Instant) -> Result<usize, Error> {
+        let reasons: Vec<_> = letters.iter().map(|letter| letter.reason.clone()).collect();
+        let records = letters.iter().cloned().map(letters::record).collect();
+        match self.publish_to(&self.dead_letters, records, deadline).await {
+            Err(Error::Journal(journal::Error::RecordTooLarge { limit, .. })) => {
+                let shorter = letters.into_iter().map(|letter| letters::record(letters::shortened(letter, limit)));
+                self.publish_to(&self.dead_letters, shorter.collect(), deadline).await?
+            }
+            result => result?,
+        };
         for reason in &reasons {
             self.metrics.dead_letters.with_label_values(&[reason]).inc();
         }
-        Ok(Stored { stored, dead_lettered: reasons.len(), heartbeats: payload.heartbeats, journal })
+        Ok(reasons.len())
     }
 
-    async fn publish_to(
+    pub(crate) async fn publish_to(
         &self,
         publisher: &Arc<dyn journal::Publisher>,
         records: Vec<Record>,
@@ -184,15 +210,42 @@ fn decode(
     }
     lease.grow(text.len())?;
     let (received_at, limits, redaction) = (ReceivedAt::now(), limits(options), &options.redaction);
-    // Whatever leaves this process comes from here, except samples of what is refused.
-    let payload = match form {
-        Form::Collect => collect::decode_redacted(&text, received_at, limits, redaction)?,
-        Form::Ingest(target) => ingest::decode(&text, target, received_at, limits, redaction)?,
+    // Whatever leaves this process comes from here, except samples of what is refused and payloads that no one can read.
+    let (payload, decoded) = match form {
+        Form::Collect => (collect::decode_redacted(&text, received_at, limits, redaction)?, text.len()),
+        Form::Ingest(target) => (ingest::decode(&text, target, received_at, limits, redaction)?, text.len()),
+        Form::Delight(route) => decode_delight(&text, route, options, received_at, lease)?,
     };
     let held = text.len().max(payload.bytes) + (payload.events.len() + payload.rejected.len()) * EVENT_OVERHEAD;
     lease.grow(held.saturating_sub(lease.bytes()))?;
     lease.shrink_to(held);
-    Ok((payload, text.len()))
+    Ok((payload, decoded))
+}
+
+/// The same for an envelope with gzip inside; also how many bytes that has inflated.
+fn decode_delight(
+    text: &Bytes,
+    route: Route,
+    options: &Options,
+    received_at: ReceivedAt,
+    lease: &mut Lease,
+) -> Result<(Payload, usize), Error> {
+    // Its base64, and what that holds.
+    lease.grow(text.len())?;
+    let mut envelope = delight::read(text, route)?;
+    if matches!(route, Route::Heartbeat | Route::Ack) {
+        return Ok((envelope.sign_of_life(route, received_at), 0));
+    }
+    let packed = std::mem::take(&mut envelope.data);
+    let lines = gzip::decompress(&packed, options.decompressed_bytes, |more| lease.grow(more));
+    let lines: Bytes = lines.map_err(Error::of_data)?.into();
+    drop(packed);
+    let (limits, redaction) = (limits(options), &options.redaction);
+    let payload = match route {
+        Route::Metrics => envelope.samples(&lines, received_at, limits, redaction)?,
+        _ => envelope.events(&lines, received_at, limits, redaction)?,
+    };
+    Ok((payload, lines.len()))
 }
 
 fn limits(options: &Options) -> Limits {

@@ -3,11 +3,20 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
+use event::dead_letter;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::Lease;
 use crate::{Error, Options};
+
+/// A body that has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    Whole(Bytes),
+    /// It is larger than the limit: its beginning, and its length.
+    Beginning(Bytes, usize),
+}
 
 /// What the headers say of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,27 +40,67 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
     Ok(encoding)
 }
 
-pub async fn receive(
-    mut body: Body,
-    headers: &HeaderMap,
-    options: &Options,
-    lease: &mut Lease,
-) -> Result<Bytes, Error> {
+pub async fn receive(body: Body, headers: &HeaderMap, options: &Options, lease: &mut Lease) -> Result<Bytes, Error> {
     let too_large = Error::TooLargeOnWire { limit: options.wire_bytes };
     let promised = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if promised.is_some_and(|length| length > options.wire_bytes) {
         return Err(too_large);
     }
-    let end = Instant::now() + options.body_total;
+    let mut body = Frames { body, options, end: Instant::now() + options.body_total };
+    match read(&mut body, lease).await? {
+        (received, None) => Ok(received),
+        (_, Some(_)) => Err(too_large),
+    }
+}
+
+/// As [`receive`], but a body that is too large is read to its end, of which little is kept: its client would take an
+/// answer before it for a broken connection.
+pub async fn receive_to_its_end(body: Body, options: &Options, lease: &mut Lease) -> Result<Received, Error> {
+    let mut body = Frames { body, options, end: Instant::now() + options.body_total };
+    let (received, over) = read(&mut body, lease).await?;
+    let Some(data) = over else { return Ok(Received::Whole(received)) };
+    let mut length = received.len() + data.len();
+    let mut beginning = BytesMut::from(&received[..received.len().min(dead_letter::TRUNCATED_BYTES)]);
+    drop(received);
+    let room = dead_letter::TRUNCATED_BYTES - beginning.len();
+    beginning.extend_from_slice(&data[..data.len().min(room)]);
+    lease.shrink_to(beginning.len());
+    while let Some(data) = body.next().await? {
+        length = length.saturating_add(data.len());
+    }
+    Ok(Received::Beginning(beginning.freeze(), length))
+}
+
+struct Frames<'a> {
+    body: Body,
+    options: &'a Options,
+    end: Instant,
+}
+
+impl Frames<'_> {
+    /// The next part of the body; none behind the last.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let options = self.options;
+        loop {
+            let until = self.end.min(Instant::now() + options.body_idle);
+            let frame = timeout_at(until, self.body.frame()).await;
+            let frame = frame.map_err(|_| Error::Stalled { waited: options.body_idle.min(options.body_total) })?;
+            let Some(frame) = frame else { return Ok(None) };
+            if let Ok(data) = frame.map_err(|_| Error::Incomplete)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+/// Up to the limit, and the part that goes beyond it.
+async fn read(body: &mut Frames<'_>, lease: &mut Lease) -> Result<(Bytes, Option<Bytes>), Error> {
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
-    loop {
-        let until = end.min(Instant::now() + options.body_idle);
-        let frame = timeout_at(until, body.frame()).await;
-        let frame = frame.map_err(|_| Error::Stalled { waited: options.body_idle.min(options.body_total) })?;
-        let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(|_| Error::Incomplete)?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > options.wire_bytes {
-            return Err(too_large);
+    let mut over = None;
+    while let Some(data) = body.next().await? {
+        if first.len() + all.len() + data.len() > body.options.wire_bytes {
+            over = Some(data);
+            break;
         }
         lease.grow(data.len())?;
         if first.is_empty() && all.is_empty() {
@@ -63,7 +112,7 @@ pub async fn receive(
             all.extend_from_slice(&data);
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok((if all.is_empty() { first } else { all.freeze() }, over))
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub enum Error {
     Incomplete,
     #[error("The body is not valid gzip: {0}.")]
     Gzip(gzip::Error),
+    #[error("The payload's `data` is not valid gzip: {0}.")]
+    Data(gzip::Error),
     #[error("This is not a payload: {0}.")]
     Payload(event::collect::Error),
     #[error("The path or the query cannot be used: {0}.")]
@@ -73,6 +75,25 @@ impl From<event::collect::Error> for Error {
 }
 
 impl Error {
+    /// Of the gzip inside a payload.
+    pub fn of_data(error: gzip::Error) -> Self {
+        match error.into() {
+            Self::Gzip(error) => Self::Data(error),
+            other => other,
+        }
+    }
+
+    /// The body was read, and no decoder will ever make more of it.
+    pub fn is_of_what_came(&self) -> bool {
+        self.status().is_client_error() && !matches!(self, Self::Stalled { .. } | Self::Incomplete)
+    }
+
+    /// The payload's lines were read, so that its secrets are known to be there.
+    pub fn is_of_its_lines(&self) -> bool {
+        use event::collect::Error::{TooManyRejected, TooMuchRedacted};
+        matches!(self, Self::TooManyMessages { .. } | Self::Payload(TooManyRejected { .. } | TooMuchRedacted))
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
             Self::ShuttingDown | Self::Exhausted | Self::NotInTime(_) | Self::Journal(_) | Self::Internal(_) => {
@@ -83,7 +104,9 @@ impl Error {
             }
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Incomplete | Self::Gzip(_) | Self::Payload(_) | Self::Target(_) => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::Gzip(_) | Self::Data(_) | Self::Payload(_) | Self::Target(_) => {
+                StatusCode::BAD_REQUEST
+            }
         }
     }
 
@@ -101,7 +124,7 @@ impl Error {
             Self::Encoding(_) => "encoding",
             Self::Stalled { .. } => "stalled",
             Self::Incomplete => "incomplete",
-            Self::Gzip(_) => "gzip",
+            Self::Gzip(_) | Self::Data(_) => "gzip",
             Self::Payload(error) => error.reason(),
             Self::Target(_) => "bad_target",
         }

@@ -7,11 +7,12 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use event::collect::{Payload, Rejected};
 use event::dead_letter::{DeadLetter, Kind};
+use event::delight::Route;
 use event::{Header, Protocol, ReceivedAt, Redaction};
 use journal::Record;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, gzip};
+use crate::{Error, Options, gzip};
 
 /// What dead letters keep of a request's headers; none of them carries credentials.
 const KEPT_HEADERS: [&str; 6] =
@@ -74,6 +75,41 @@ pub fn of_too_large(record: &Record, limit: usize, payload: &Payload, origin: &O
         Protocol::Delight | Protocol::Ingest | Protocol::Admin => record.value.clone(),
     };
     letter.with_value_up_to(message, limit.saturating_sub(event::dead_letter::RESERVED_BYTES))
+}
+
+/// A payload that is acknowledged although nothing of it could be read; `length`: of the body, of which `kept` may be the
+/// beginning.
+pub fn of_undecodable(error: &Error, kept: &Bytes, length: usize, origin: &Origin) -> DeadLetter {
+    let letter = DeadLetter {
+        protocol: Some(Protocol::Delight.to_string()),
+        ..origin.letter(Kind::Payload, error.reason(), &error.to_string())
+    };
+    let letter = letter.with_value(kept.clone());
+    if kept.len() < length { DeadLetter { truncated_from: Some(length as u64), ..letter } } else { letter }
+}
+
+/// A payload whose lines are known, but too many or too full of secrets to be taken in: their beginning, without secrets,
+/// which what came would keep.
+pub fn of_its_lines(error: &Error, body: &Bytes, route: Route, origin: &Origin, options: &Options) -> DeadLetter {
+    if options.redaction.is_off() {
+        return of_undecodable(error, body, body.len(), origin);
+    }
+    let text = match body.starts_with(&gzip::MAGIC) {
+        true => gzip::decompress_all(body, options.decompressed_bytes).unwrap_or_default().into(),
+        false => body.clone(),
+    };
+    let data = event::delight::read(&text, route).map(|envelope| envelope.data).unwrap_or_default();
+    let lines = gzip::beginning(&data, event::dead_letter::TRUNCATED_BYTES);
+    let kept = options.redaction.scrub(&lines).map_or(lines, |it| it.text);
+    let letter = of_undecodable(error, &kept.into(), body.len(), origin);
+    DeadLetter { truncated_from: Some(body.len() as u64), ..letter }
+}
+
+/// Of a letter that its journal does not take the beginning.
+pub fn shortened(letter: DeadLetter, limit: usize) -> DeadLetter {
+    let (whole, value) = (letter.truncated_from, letter.value.clone());
+    let letter = letter.with_value_up_to(value, limit.saturating_sub(event::dead_letter::RESERVED_BYTES));
+    DeadLetter { truncated_from: whole.or(letter.truncated_from), ..letter }
 }
 
 fn of_payload(payload: &Payload, letter: DeadLetter) -> DeadLetter {

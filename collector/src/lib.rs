@@ -10,6 +10,7 @@ mod administration;
 mod body;
 mod budget;
 mod collect;
+mod delight;
 mod error;
 pub mod gzip;
 mod ingest;
@@ -29,6 +30,7 @@ use journal::Publisher;
 use prometheus::Registry;
 use service::auth::{Access, Routes};
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use administration::router as administration;
 use budget::Budget;
@@ -40,7 +42,8 @@ use samples::Samples;
 
 /// Every route that takes something in.
 pub fn router(collector: Arc<Collector>) -> Routes {
-    Access::Ingest.of(collect::router(collector.clone()).merge(ingest::router(collector)))
+    let routers = [ingest::router(collector.clone()), delight::router(collector.clone())];
+    Access::Ingest.of(routers.into_iter().fold(collect::router(collector), OpenApiRouter::merge))
 }
 
 /// What all requests share.

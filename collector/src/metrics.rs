@@ -6,6 +6,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 pub struct Metrics {
     pub requests: IntCounterVec,
     pub events: IntCounter,
+    pub samples: IntCounter,
     pub heartbeats: IntCounter,
     pub dead_letters: IntCounterVec,
     pub refusals: IntCounterVec,
@@ -46,7 +47,8 @@ impl Metrics {
         Ok(Self {
             requests: counters("requests_total", "Requests answered, by HTTP status", "status")?,
             events: counter("events_total", "Events acknowledged as durable, duplicates included")?,
-            heartbeats: counter("heartbeats_total", "Heartbeats acknowledged")?,
+            samples: counter("samples_total", "Samples acknowledged as durable, duplicates included")?,
+            heartbeats: counter("heartbeats_total", "Heartbeats and other signs of life acknowledged")?,
             dead_letters: counters("dead_letters_total", "Messages acknowledged as dead letters, by reason", "reason")?,
             refusals: counters("refusals_total", "Requests answered with an error, by reason", "reason")?,
             redactions: counter(

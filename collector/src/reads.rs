@@ -16,7 +16,15 @@ pub fn redirects(url: Option<String>) -> Routes {
         router.with_state(url.clone())
     };
     Access::Read
-        .of(to_api(&["/job", "/job/{*rest}", "/v1/jobs", "/v1/runs", "/v1/runs/{id}", "/v1/runs/{id}/{*rest}"]))
+        .of(to_api(&[
+            "/apps/{dmAppId}",
+            "/job",
+            "/job/{*rest}",
+            "/v1/jobs",
+            "/v1/runs",
+            "/v1/runs/{id}",
+            "/v1/runs/{id}/{*rest}",
+        ]))
         .and(Access::IngestOrRead.of(to_api(&["/v1/ingest/{job}/{run}"])))
 }
 

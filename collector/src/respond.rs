@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,9 +17,7 @@ use crate::{Collector, Error};
 
 /// Takes a request's body in.
 pub async fn answer(collector: &Arc<Collector>, form: Form, request: Request) -> Response {
-    let (http::request::Parts { uri, headers, extensions, .. }, body) = request.into_parts();
-    let source = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let origin = Origin { path: uri.path().to_owned(), source, headers };
+    let (origin, body) = origin(request);
     let response = match collector.accept(form, body, &origin).await {
         Ok(stored) => (StatusCode::OK, Json(stored)).into_response(),
         Err((error, body)) => {
@@ -31,6 +30,13 @@ pub async fn answer(collector: &Arc<Collector>, form: Form, request: Request) ->
     response
 }
 
+/// Where a request comes from, and its body.
+pub fn origin(request: Request) -> (Origin, Body) {
+    let (http::request::Parts { uri, headers, extensions, .. }, body) = request.into_parts();
+    let source = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    (Origin { path: uri.path().to_owned(), source, headers }, body)
+}
+
 impl Collector {
     /// Counts a request that is refused before its body is looked at.
     pub(crate) fn refuse(&self, error: &Error) {
@@ -39,8 +45,16 @@ impl Collector {
     }
 
     /// Logs a refusal and keeps a sample, both only now and then: floods must fill neither.
-    fn explain(self: &Arc<Self>, error: &Error, body: &Bytes, origin: &Origin) {
-        let is_sample = error.is_worth_a_sample();
+    pub(crate) fn explain(self: &Arc<Self>, error: &Error, body: &Bytes, origin: &Origin) {
+        self.explain_as(error, body, origin, error.is_worth_a_sample());
+    }
+
+    /// The same for what is no sample because it is kept anyway.
+    pub(crate) fn explain_buried(self: &Arc<Self>, error: &Error, origin: &Origin) {
+        self.explain_as(error, &Bytes::new(), origin, false);
+    }
+
+    fn explain_as(self: &Arc<Self>, error: &Error, body: &Bytes, origin: &Origin, is_sample: bool) {
         let (seen, hash) = match is_sample {
             true => (&self.samples, letters::sample_hash(error, body)),
             false => (&self.troubles, letters::sample_hash(error, &Bytes::new())),

@@ -30,3 +30,37 @@ pub struct Message {
     /// `spark-event` or `heartbeat`.
     pub message_type: String,
 }
+
+/// What the Delight agent posts to `/collector/bulk`. The decoder is `event::delight`.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Bulk {
+    /// Names the run; without the `-` and UUID at its end the job. 1 to 4,096 bytes of UTF-8.
+    pub dm_app_id: String,
+    pub counters: Option<BulkCounters>,
+    /// Base64 of gzip of events, each a line ended by `\n`.
+    pub data: String,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct BulkCounters {
+    /// The run's events so far, this payload's included: the line i has the sequence `messageCounter - lines + i`.
+    pub message_counter: Option<i64>,
+}
+
+/// What the Delight agent posts to `/collector/heartbeat` and `/collector/ack`.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct SignOfLife {
+    pub dm_app_id: String,
+}
+
+/// What the Delight agent posts to `/collector/metrics`.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Metrics {
+    pub dm_app_id: String,
+    /// Base64 of gzip of samples, each a line ended by `\n`: a JSON object with an integer `timestamp`.
+    pub data: String,
+}

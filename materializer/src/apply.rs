@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event::{Protocol, ReceivedAt};
+use event::{EventKey, Protocol, ReceivedAt};
 use journal::Entry;
 use store::{Applied, Batch, Run, RunNumber, Writer};
 
@@ -26,11 +26,12 @@ pub struct Applier {
 pub struct Outcome {
     pub events: u64,
     pub bytes: u64,
+    pub samples: u64,
     pub signs_of_life: u64,
     pub duplicates: u64,
     pub conflicts: u64,
     pub new_runs: u64,
-    /// Events of runs that are gone.
+    /// Events and samples of runs that are gone.
     pub dropped: u64,
     pub deleted_runs: u64,
     pub poison: Vec<Poison>,
@@ -40,6 +41,7 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.events += other.events;
         self.bytes += other.bytes;
+        self.samples += other.samples;
         self.signs_of_life += other.signs_of_life;
         self.duplicates += other.duplicates;
         self.conflicts += other.conflicts;
@@ -235,7 +237,7 @@ pub(crate) fn apply(
                 continue;
             }
         };
-        let (Step::Event(header, _) | Step::SignOfLife(header)) = step;
+        let (Step::Event(header, _) | Step::Sample(header, _) | Step::SignOfLife(header)) = step;
         applied.through = applied.through.max(header.received_at);
         let found = runs.get(&entry.record.key, partition, lookup, |name| {
             let number = RunNumber { partition, number: applied.next_run };
@@ -245,7 +247,7 @@ pub(crate) fn apply(
         })?;
         match found {
             Found::Here(state) => take(state, step, &entry, lookup, batch, &mut outcome)?,
-            Found::Gone => outcome.dropped += u64::from(matches!(step, Step::Event(..))),
+            Found::Gone => outcome.dropped += u64::from(!matches!(step, Step::SignOfLife(_))),
             Found::Bad(reason) => outcome.poison.push(Poison::new(entry, reason)),
         }
     }
@@ -265,15 +267,19 @@ fn take(
     batch: &mut Batch,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let (Step::Event(header, _) | Step::SignOfLife(header)) = step;
+    let (Step::Event(header, _) | Step::Sample(header, _) | Step::SignOfLife(header)) = step;
     state.changed = true;
     let arrival = &mut state.run.arrival;
     arrival.first_received_at = arrival.first_received_at.min(header.received_at);
     arrival.last_received_at = arrival.last_received_at.max(header.received_at);
-    let Step::Event(header, key) = step else {
-        state.run.arrival.heartbeats += 1;
-        outcome.signs_of_life += 1;
-        return Ok(());
+    let key = match step {
+        Step::Event(_, key) => key,
+        Step::Sample(_, key) => return take_sample(state, key, entry, lookup, batch, outcome),
+        Step::SignOfLife(_) => {
+            state.run.arrival.heartbeats += 1;
+            outcome.signs_of_life += 1;
+            return Ok(());
+        }
     };
     let verdict = state.admit(&header, key, lookup)?;
     if verdict == Verdict::Duplicate {
@@ -289,6 +295,23 @@ fn take(
     state.run.ingested += u64::from(header.protocol == Protocol::Ingest);
     store::fold(&mut state.run, key, &entry.record.value);
     batch.put_event(state.run.number, key, &entry.record.value);
+    Ok(())
+}
+
+fn take_sample(
+    state: &mut State,
+    key: EventKey,
+    entry: &Entry,
+    lookup: &impl Lookup,
+    batch: &mut Batch,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    if !state.admit_sample(key, lookup)? {
+        return Ok(());
+    }
+    outcome.samples += 1;
+    state.run.samples.fold(key, &entry.record.value);
+    batch.put_sample(state.run.number, key, &entry.record.value);
     Ok(())
 }
 

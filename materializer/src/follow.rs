@@ -235,6 +235,7 @@ impl Materializer {
         self.metrics.deleted_runs.inc_by(outcome.deleted_runs);
         self.metrics.events.inc_by(outcome.events);
         self.metrics.bytes.inc_by(outcome.bytes);
+        self.metrics.samples.inc_by(outcome.samples);
         self.metrics.signs_of_life.inc_by(outcome.signs_of_life);
         self.metrics.duplicates.inc_by(outcome.duplicates);
         self.metrics.conflicts.inc_by(outcome.conflicts);

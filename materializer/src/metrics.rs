@@ -12,6 +12,8 @@ pub struct Metrics {
     pub events: IntCounter,
     /// Bytes of the events stored.
     pub bytes: IntCounter,
+    /// Samples stored.
+    pub samples: IntCounter,
     /// Heartbeats and acks.
     pub signs_of_life: IntCounter,
     /// Events dropped because they were stored before.
@@ -70,6 +72,7 @@ impl Metrics {
         Ok(Self {
             events: counter("events_total", "Events stored.")?,
             bytes: counter("event_bytes_total", "Bytes of the events stored.")?,
+            samples: counter("samples_total", "Samples stored.")?,
             signs_of_life: counter("signs_of_life_total", "Heartbeats and acks.")?,
             duplicates: counter("duplicates_total", "Events dropped because they were stored before.")?,
             conflicts: counter("conflicts_total", "Events stored at a sequence that holds another event.")?,

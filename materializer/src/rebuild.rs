@@ -248,13 +248,21 @@ fn copy(served: &Reader, writer: &mut Writer, stop: &AtomicBool, report: &mut dy
     commit(writer, &mut batch, &copied)
 }
 
-/// Copies a run's events verbatim, and folds its records anew; what the headers told is carried over.
+/// Copies a run's events and samples verbatim, and folds its records anew; what the headers told is carried over.
 fn copy_run(served: &Reader, run: Run, writer: &mut Writer, batch: &mut Batch) -> Result<()> {
-    let mut new = Run { summary: store::Summary::default(), ..run };
+    let mut new = Run { summary: store::Summary::default(), samples: store::Samples::default(), ..run };
     served.scan(|view| {
         let mut events = view.events(new.number, None);
         while let Some((key, event)) = events.next()? {
             put(&mut new, key, event, batch);
+            if batch.size() >= BATCH {
+                writer.commit(std::mem::take(batch))?;
+            }
+        }
+        let mut samples = view.samples(new.number, None);
+        while let Some((key, sample)) = samples.next()? {
+            new.samples.fold(key, sample);
+            batch.put_sample(new.number, key, sample);
             if batch.size() >= BATCH {
                 writer.commit(std::mem::take(batch))?;
             }

@@ -87,7 +87,7 @@ impl Retention {
             candidates.push(Candidate {
                 hash,
                 started: run.started_at(),
-                bytes: run.summary.bytes,
+                bytes: run.summary.bytes + run.samples.bytes,
                 silence: silence(&run, through),
                 is_kept: self.keeps(&run, through),
                 job: *jobs.entry(run.job_name).or_insert(count),

@@ -17,6 +17,8 @@ pub trait Lookup {
 
     /// The identities stored at one `order` of a run, or at one `order` and `sequence`.
     fn identities(&self, run: RunNumber, order: i64, sequence: Option<Sequence>) -> store::Result<Vec<Identity>>;
+
+    fn holds_sample(&self, run: RunNumber, key: EventKey) -> store::Result<bool>;
 }
 
 impl Lookup for store::Writer {
@@ -33,6 +35,10 @@ impl Lookup for store::Writer {
             Some(sequence) => self.identities_at_sequence(run, order, sequence),
             None => self.identities_at(run, order),
         }
+    }
+
+    fn holds_sample(&self, run: RunNumber, key: EventKey) -> store::Result<bool> {
+        store::Writer::holds_sample(self, run, key)
     }
 }
 
@@ -58,6 +64,8 @@ pub struct State {
     used: u64,
     /// All identities of each slot that this batch touched, and of the newest order.
     slots: HashMap<Slot, HashSet<Identity>>,
+    /// The samples of this batch.
+    samples: HashSet<EventKey>,
 }
 
 impl State {
@@ -88,8 +96,18 @@ impl State {
         })
     }
 
+    /// Whether a sample is new. If so, remembers it.
+    pub fn admit_sample(&mut self, key: EventKey, lookup: &impl Lookup) -> Result<bool> {
+        if !self.samples.insert(key) {
+            return Ok(false);
+        }
+        let is_later = self.run.samples.last.is_none_or(|last| key > last);
+        Ok(is_later || !lookup.holds_sample(self.run.number, key)?)
+    }
+
     fn committed(&mut self) {
         self.changed = false;
+        self.samples.clear();
         let newest = self.run.summary.last;
         self.slots.retain(|slot, _| newest.is_some_and(|last| last.order == slot.0 && slot.1.is_none()));
     }
@@ -149,7 +167,7 @@ impl Runs {
             }
             let indexed = stored.as_ref().map(Run::started_at);
             let run = stored.unwrap_or_else(|| new_run(&name));
-            let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new() };
+            let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new(), samples: HashSet::new() };
             // A copy, lest the key's slice pins the buffer it was cut from.
             self.by_key.insert(Bytes::copy_from_slice(key), state);
         }

@@ -16,6 +16,7 @@ pub struct Poison {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Event(Header, EventKey),
+    Sample(Header, EventKey),
     SignOfLife(Header),
 }
 
@@ -39,7 +40,10 @@ impl Step {
             (Kind::Heartbeat | Kind::Ack, _) => Ok(Self::SignOfLife(header)),
             (Kind::Event, Some(key)) if is_line(&record.value) => Ok(Self::Event(header, key)),
             (Kind::Event, _) => Err("the value is not one line that holds a JSON object".into()),
-            (Kind::Sample, _) => Err("samples are not supported by this version".into()),
+            (Kind::Sample, _) => match header.sample_key() {
+                Some(key) if is_line(&record.value) => Ok(Self::Sample(header, key)),
+                _ => Err("the value is not one line that holds a JSON object".into()),
+            },
             (Kind::Delete, _) => Err("a deletion is no step of one run".into()),
         }
     }

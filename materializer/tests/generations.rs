@@ -97,6 +97,27 @@ fn records(first: usize, count: usize) -> Vec<Record> {
         .collect()
 }
 
+/// Samples of the same runs, every third one sent twice.
+fn samples(count: usize) -> Vec<Record> {
+    let sample = |i: usize| {
+        let time = i - usize::from(i % 3 == 2);
+        let header = Header {
+            kind: Kind::Sample,
+            protocol: Protocol::Delight,
+            generated_at: Some(GeneratedAt(time as i64)),
+            sequence: None,
+            identity: Some(Identity(7)),
+            received_at: ReceivedAt(i as i64),
+            instance: None,
+        };
+        let mut text = Vec::new();
+        header.write(&mut text);
+        let key = RunName::new("job", &format!("run {}", time % 7)).unwrap().to_key();
+        Record { key: key.into(), header: text.into(), value: format!(r#"{{"timestamp":{time}}}"#).into() }
+    };
+    (0..count).map(sample).collect()
+}
+
 fn quick() -> Options {
     let short = Duration::from_millis(10);
     Options { idle: short, sync: short, retry: short, ..Options::default() }
@@ -198,15 +219,16 @@ fn current(dir: &Path) -> Reader {
 fn a_rebuild_from_either_source_has_the_digest_of_what_it_replaces() {
     for source in [Source::Journal, Source::Store] {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Memory::with(records(0, 2000));
+        let journal = Memory::with(records(0, 2000).into_iter().chain(samples(300)));
         let before = fill(dir.path(), &journal);
         let sent: BTreeSet<usize> = (0..2000).filter(|i| i % 11 != 10).map(|i| i - usize::from(i % 5 == 4)).collect();
-        assert_eq!((before.runs, before.events), (7, sent.len() as u64));
+        assert_eq!((before.runs, before.events, before.samples), (7, sent.len() as u64, 200));
         let generation = make(dir.path(), &journal, source).unwrap();
         assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
         assert_eq!(generation, 2);
         let after = check(&current(dir.path()));
         assert_eq!((after.digest, after.events), (before.digest, before.events), "{source:?}");
+        assert_eq!(after.samples, before.samples, "{source:?}");
         assert_eq!(fill(dir.path(), &journal).digest, before.digest);
     }
 }

@@ -7,6 +7,7 @@ mod ingest;
 mod lists;
 mod metrics;
 mod names;
+mod samples;
 mod secondary;
 mod support;
 mod wait;

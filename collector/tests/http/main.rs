@@ -3,6 +3,7 @@
 
 mod accept;
 mod administration;
+mod delight;
 mod ingest;
 mod redact;
 mod refuse;

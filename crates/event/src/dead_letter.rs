@@ -7,7 +7,7 @@ use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{GeneratedAt, ReceivedAt, RunName, Sequence};
+use crate::{GeneratedAt, ReceivedAt, RunName, Sequence, delight};
 
 /// What a dead letter's header and key may take of a record.
 pub const RESERVED_BYTES: usize = 128 * 1024;
@@ -178,15 +178,36 @@ impl DeadLetter {
         }
         match self.kind {
             Kind::Refused => Err(Error::Refused),
-            Kind::Payload => Ok(Replay {
-                path: self.path.clone().ok_or(Error::Incomplete)?,
-                headers: self.headers.clone(),
-                body: self.value.clone(),
-            }),
+            Kind::Payload => self.replay_payload(),
             Kind::Message if self.protocol.as_deref() == Some("ingest") => self.replay_line(),
+            Kind::Message if self.protocol.as_deref() == Some("delight") => self.replay_delight(),
             Kind::Message => self.replay_message(),
             Kind::Record => Err(Error::Incomplete),
         }
+    }
+
+    /// The body as it came. Of its headers those that say what it is: how it was sent then says nothing of now.
+    fn replay_payload(&self) -> Result<Replay, Error> {
+        let mut headers = self.headers.clone();
+        headers.retain(|name, _| ["content-type", "content-encoding"].contains(&name.as_str()));
+        Ok(Replay { path: self.path.clone().ok_or(Error::Incomplete)?, headers, body: self.value.clone() })
+    }
+
+    /// What the Delight agent would send if it had only this line.
+    fn replay_delight(&self) -> Result<Replay, Error> {
+        let app_id = self.run_id.as_ref().ok_or(Error::Incomplete)?;
+        let is_sample = self.path.as_ref().is_some_and(|path| path.trim_end_matches('/').ends_with("/metrics"));
+        let counter = self.sequence.and_then(|sequence| sequence.0.checked_add(1)).ok_or(Error::Incomplete)?;
+        let data = delight::pack(&[&self.value[..], b"\n"].concat());
+        let body = match is_sample {
+            true => serde_json::json!({"dmAppId": app_id, "data": data}),
+            false => serde_json::json!({"dmAppId": app_id, "counters": {"messageCounter": counter}, "data": data}),
+        };
+        Ok(Replay {
+            path: (if is_sample { "/collector/metrics" } else { "/collector/bulk" }).to_owned(),
+            headers: BTreeMap::new(),
+            body: body.to_string().into(),
+        })
     }
 
     /// A body of this one line, with the sequence and the attempt that it had.
@@ -282,6 +303,37 @@ mod tests {
         let replay = letter.with_value(Bytes::from_static(b"{}")).replay().unwrap();
         let path = "/v1/ingest/nightly%20%22%C3%A9%22%2F%0A/%2E%2E?first_sequence=41&attempt=3";
         assert_eq!((replay.path.as_str(), &replay.body[..]), (path, &b"{}"[..]));
+    }
+
+    #[test]
+    fn a_replayed_line_of_delight_decodes_to_its_run_and_sequence() {
+        let letter = DeadLetter {
+            protocol: Some("delight".to_owned()),
+            run_id: Some("my-app".to_owned()),
+            path: Some("/collector//bulk".to_owned()),
+            sequence: Some(Sequence(-3)),
+            ..letter()
+        };
+        let replay = letter.clone().with_value(Bytes::from_static(br#"{"Event":"E"}"#)).replay().unwrap();
+        assert_eq!(replay.path, "/collector/bulk");
+        let payload = delight::tests::decode(&replay.body, delight::Route::Bulk).unwrap();
+        let header = crate::Header::parse(&payload.events[0].header).unwrap();
+        assert_eq!((payload.run.run.as_str(), header.sequence), ("my-app", Some(Sequence(-3))));
+        assert_eq!(&payload.events[0].value[..], br#"{"Event":"E"}"#);
+        let sample = DeadLetter { path: Some("/collector/metrics/".to_owned()), ..letter };
+        let replay = sample.with_value(Bytes::from_static(br#"{"timestamp":1}"#)).replay().unwrap();
+        assert_eq!(replay.path, "/collector/metrics");
+        assert_eq!(delight::tests::decode(&replay.body, delight::Route::Metrics).unwrap().events.len(), 1);
+    }
+
+    #[test]
+    fn a_replayed_payload_is_what_came_without_how_it_was_sent() {
+        let headers = [("content-type", "text/plain"), ("content-length", "7"), ("transfer-encoding", "chunked")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let letter = DeadLetter { kind: Kind::Payload, path: Some("/collector/bulk".to_owned()), headers, ..letter() };
+        let replay = letter.with_value(Bytes::from_static(b"x")).replay().unwrap();
+        assert_eq!(replay.headers.keys().collect::<Vec<_>>(), ["content-type"]);
+        assert_eq!((replay.path.as_str(), &replay.body[..]), ("/collector/bulk", &b"x"[..]));
     }
 
     #[test]

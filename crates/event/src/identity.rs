@@ -29,6 +29,11 @@ impl Identity {
         }
     }
 
+    /// Of what is no event: all of its bytes.
+    pub fn of_content(bytes: &[u8]) -> Self {
+        Self(xxh3_64(bytes))
+    }
+
     /// The `copy`-th equal occurrence inside one payload, from 0. The first keeps the occurrence's own identity.
     pub fn of_copy(self, copy: u32) -> Self {
         if copy == 0 {

@@ -56,6 +56,7 @@ pub fn decode(
     let payload = lines::decode(body, plan)?;
     match payload.rejected.first() {
         Some(first) if payload.events.is_empty() => Err(Error::NoGoodLine { first: first.detail.clone() }),
+        None if payload.events.is_empty() => Err(Error::Empty),
         _ => Ok(payload),
     }
 }

@@ -5,6 +5,7 @@
 pub mod collect;
 pub mod dead_letter;
 pub mod deletion;
+pub mod delight;
 pub mod header;
 pub mod identity;
 pub mod ingest;
@@ -13,6 +14,7 @@ mod lines;
 pub mod name;
 pub mod order;
 pub mod redact;
+mod sample;
 pub mod spark;
 
 pub use dead_letter::DeadLetter;

@@ -10,7 +10,7 @@ use crate::collect::finish::HEADER_BYTES;
 use crate::collect::message::{Fault, check_content, check_size};
 use crate::collect::{Error, Event, Limits, MAX_MESSAGES, MAX_REDACTION_BYTES, MAX_REJECTED, Payload, Rejected};
 use crate::redact::Redacted;
-use crate::{GeneratedAt, Header, Identity, Kind, Redaction, RunName, Sequence};
+use crate::{GeneratedAt, Header, Identity, Kind, Redaction, RunName, Sequence, sample};
 
 pub(crate) struct Plan<'a> {
     pub run: RunName,
@@ -49,6 +49,12 @@ struct Lines<'a> {
     grown: usize,
 }
 
+/// How many lines a text has.
+pub(crate) fn count(text: &[u8]) -> usize {
+    let ends = memchr::memchr_iter(b'\n', text).count();
+    ends + usize::from(text.last().is_some_and(|last| *last != b'\n'))
+}
+
 /// `text` is held by the payload: its values are slices of it.
 pub(crate) fn decode(text: &Bytes, plan: Plan) -> Result<Payload, Error> {
     let (skips_blank, first) = (plan.skips_blank, plan.first.0);
@@ -65,9 +71,6 @@ pub(crate) fn decode(text: &Bytes, plan: Plan) -> Result<Payload, Error> {
         lines.take(number + 1, Sequence(sequence.ok_or(Error::FirstSequence)?), line)?;
         place += 1;
     }
-    if place == 0 {
-        return Err(Error::Empty);
-    }
     Ok(lines.finish())
 }
 
@@ -83,7 +86,11 @@ impl Lines<'_> {
         if self.plan.skips_blank && self.text[line.clone()].ends_with(b"\r") {
             line.end -= 1;
         }
-        match self.draft(sequence, line.clone()) {
+        let draft = match self.plan.template.kind {
+            Kind::Sample => self.sample(line.clone()),
+            _ => self.event(sequence, line.clone()),
+        };
+        match draft {
             Ok(draft) => self.drafts.push(draft),
             Err(fault) => self.reject(&fault, number, sequence, &self.text.slice(line)),
         }
@@ -96,7 +103,7 @@ impl Lines<'_> {
         Ok(())
     }
 
-    fn draft(&mut self, sequence: Sequence, at: Range<usize>) -> Result<Draft, Fault> {
+    fn event(&mut self, sequence: Sequence, at: Range<usize>) -> Result<Draft, Fault> {
         let Plan { limits, redaction, .. } = self.plan;
         let line = &self.text[at.clone()];
         check_content(line, limits)?;
@@ -104,6 +111,18 @@ impl Lines<'_> {
         let identity = redaction.occurrence(line, redacted.as_ref());
         let place = self.place(at, redacted)?;
         Ok(Draft { generated_at: self.plan.template.generated_at, sequence: Some(sequence), identity, place })
+    }
+
+    /// Redacted first: it is no event, so that what replaces a secret need not leave it JSON.
+    fn sample(&mut self, at: Range<usize>) -> Result<Draft, Fault> {
+        let Plan { limits, redaction, .. } = self.plan;
+        check_size(at.len(), limits)?;
+        let redacted = redaction.scrub(&self.text[at.clone()]);
+        let sample = redacted.as_ref().map_or(&self.text[at.clone()], |it| &it.text);
+        let generated_at = Some(sample::time(sample)?);
+        let identity = Identity::of_content(sample);
+        let place = self.place(at, redacted)?;
+        Ok(Draft { generated_at, sequence: None, identity, place })
     }
 
     fn place(&mut self, at: Range<usize>, redacted: Option<Redacted>) -> Result<Place, Fault> {
@@ -163,7 +182,7 @@ impl Lines<'_> {
             run: self.plan.run,
             protocol: template.protocol,
             instance_id: None,
-            kind: Kind::Event,
+            kind: template.kind,
             events: slices.into_iter().map(event).collect(),
             heartbeats: 0,
             heartbeat: None,

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use event::RunHash;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::fold::run::{Run, Summary};
+use crate::fold::run::{Run, Samples, Summary};
 use crate::table::run::RunNumber;
-use crate::{Applied, Error, Reader, Result, View};
+use crate::{Applied, Error, Line, Reader, Result, View};
 
 /// What a check found.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +17,7 @@ pub struct Checked {
     pub runs: u64,
     pub events: u64,
     pub bytes: u64,
+    pub samples: u64,
     pub applied: Vec<(u16, Applied)>,
     /// What is not as it should be, in words; at most a hundred.
     pub faults: Vec<String>,
@@ -46,7 +47,8 @@ pub fn check(reader: &Reader, mut progress: impl FnMut(u64, u64)) -> Result<Chec
             }
             progress(checked.runs, checked.bytes);
         }
-        check_orphans(view, &numbers, &mut checked)?;
+        check_orphans(view, &numbers, Line::Event, &mut checked)?;
+        check_orphans(view, &numbers, Line::Sample, &mut checked)?;
         Ok::<_, Error>(checked)
     })
 }
@@ -61,7 +63,16 @@ fn check_run(view: &mut View, hash: RunHash, run: &Run, checked: &mut Checked) -
         hasher.update(event);
         summary.fold(key, event);
     }
+    let mut samples = Samples::default();
+    let mut found = view.samples(run.number, None);
+    while let Some((key, sample)) = found.next()? {
+        hasher.update(&key.to_bytes());
+        hasher.update(&(sample.len() as u64).to_be_bytes());
+        hasher.update(sample);
+        samples.fold(key, sample);
+    }
     checked.runs += 1;
+    checked.samples += samples.count;
     checked.events += summary.events;
     checked.bytes += summary.bytes;
     let named = || format!("{:?}/{:?}", run.job_name, run.run_id);
@@ -70,6 +81,9 @@ fn check_run(view: &mut View, hash: RunHash, run: &Run, checked: &mut Checked) -
     }
     if summary != run.summary {
         checked.fault(|| format!("{}: the record says other than its events", named()));
+    }
+    if samples != run.samples {
+        checked.fault(|| format!("{}: the record says other than its samples", named()));
     }
     if view.is_gone_in(hash, run.number.partition)? {
         checked.fault(|| format!("{} is stored although it was deleted or has expired", named()));
@@ -83,12 +97,13 @@ fn check_run(view: &mut View, hash: RunHash, run: &Run, checked: &mut Checked) -
     Ok(())
 }
 
-/// Looks for events of numbers that no run has, by one seek a run.
-fn check_orphans(view: &mut View, numbers: &HashSet<RunNumber>, checked: &mut Checked) -> Result<()> {
+/// Looks for events or samples of numbers that no run has, by one seek a run.
+fn check_orphans(view: &mut View, numbers: &HashSet<RunNumber>, what: Line, checked: &mut Checked) -> Result<()> {
     let mut next = RunNumber { partition: 0, number: 0 };
-    while let Some(found) = view.first_run_with_events(next)? {
+    while let Some(found) = view.first_run_with(what, next)? {
         if !numbers.contains(&found) {
-            checked.fault(|| format!("events of run {} in partition {} have no record", found.number, found.partition));
+            checked
+                .fault(|| format!("{what:?}s of run {} in partition {} have no record", found.number, found.partition));
         }
         next = match (found.number.checked_add(1), found.partition.checked_add(1)) {
             (Some(number), _) => RunNumber { number, ..found },
@@ -99,8 +114,8 @@ fn check_orphans(view: &mut View, numbers: &HashSet<RunNumber>, checked: &mut Ch
     Ok(())
 }
 
-/// What of a run's record depends on its events alone.
+/// What of a run's record depends on its events and samples alone.
 fn record(run: &Run) -> Result<Vec<u8>> {
-    serde_json::to_vec(&(&run.job_name, &run.run_id, &run.summary, &run.spans, run.ingested))
+    serde_json::to_vec(&(&run.job_name, &run.run_id, &run.summary, &run.spans, run.ingested, &run.samples))
         .map_err(|e| Error::Damaged(format!("a run record cannot be written: {e}")))
 }

@@ -11,7 +11,7 @@ use crate::gate::Gate;
 use crate::table::applied::{self, Applied};
 use crate::table::gone::{self, Gone};
 use crate::table::run::{self, RunNumber};
-use crate::table::{event as event_table, job, meta};
+use crate::table::{event as event_table, job, meta, sample};
 use crate::{Error, Result};
 
 /// A handle to the served store; cheap to clone. All clones follow a change of generation together.
@@ -23,6 +23,25 @@ pub struct Reader {
 /// One state of the store. Blocks: to be used off the async threads.
 pub struct View<'a> {
     iterator: DBRawIterator<'a>,
+}
+
+/// What is kept of a run line by line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Event,
+    /// Placed as an event of sequence 0 whose `order` is its time.
+    Sample,
+}
+
+type Parse = fn(&[u8]) -> Option<(RunNumber, EventKey)>;
+
+impl Line {
+    fn parse(self) -> Parse {
+        match self {
+            Self::Event => event_table::parse,
+            Self::Sample => sample::parse,
+        }
+    }
 }
 
 /// Where a page of runs goes on: behind this run.
@@ -250,27 +269,43 @@ impl<'db> View<'db> {
         Ok(self.iterator.item() == Some((&key, run.run_id.as_bytes())))
     }
 
-    /// The first run at or behind `from` that has events.
-    pub(crate) fn first_run_with_events(&mut self, from: RunNumber) -> Result<Option<RunNumber>> {
-        self.iterator.seek(event_table::of_run(from));
+    /// The first run at or behind `from` that has events, or samples.
+    pub(crate) fn first_run_with(&mut self, what: Line, from: RunNumber) -> Result<Option<RunNumber>> {
+        match what {
+            Line::Event => self.iterator.seek(event_table::of_run(from)),
+            Line::Sample => self.iterator.seek(sample::of_run(from)),
+        }
         self.iterator.status()?;
-        Ok(self.iterator.key().and_then(event_table::parse).map(|(run, _)| run))
+        Ok(self.iterator.key().and_then(what.parse()).map(|(run, _)| run))
+    }
+
+    /// [`Self::events`] or [`Self::samples`].
+    pub fn lines(&mut self, what: Line, run: RunNumber, from: Option<EventKey>) -> Events<'_, 'db> {
+        match (what, from) {
+            (Line::Event, Some(from)) => self.iterator.seek(event_table::key(run, from)),
+            (Line::Event, None) => self.iterator.seek(event_table::of_run(run)),
+            (Line::Sample, Some(from)) => self.iterator.seek(sample::key(run, from)),
+            (Line::Sample, None) => self.iterator.seek(sample::of_run(run)),
+        }
+        Events { view: &mut self.iterator, run, parse: what.parse(), fresh: true }
     }
 
     /// The events of a run in order, from the first at or behind `from`.
     pub fn events(&mut self, run: RunNumber, from: Option<EventKey>) -> Events<'_, 'db> {
-        match from {
-            Some(from) => self.iterator.seek(event_table::key(run, from)),
-            None => self.iterator.seek(event_table::of_run(run)),
-        }
-        Events { view: &mut self.iterator, run, fresh: true }
+        self.lines(Line::Event, run, from)
+    }
+
+    /// The samples of a run in the order of their times, from the first at or behind `from`.
+    pub fn samples(&mut self, run: RunNumber, from: Option<EventKey>) -> Events<'_, 'db> {
+        self.lines(Line::Sample, run, from)
     }
 }
 
-/// Events in order. Each borrows from RocksDB's block until the next is asked for.
+/// Events, or samples, in order. Each borrows from RocksDB's block until the next is asked for.
 pub struct Events<'a, 'db> {
     view: &'a mut DBRawIterator<'db>,
     run: RunNumber,
+    parse: Parse,
     fresh: bool,
 }
 
@@ -286,7 +321,7 @@ impl Events<'_, '_> {
             self.view.status()?;
             return Ok(None);
         };
-        match event_table::parse(key) {
+        match (self.parse)(key) {
             Some((run, key)) if run == self.run => Ok(Some((key, value))),
             _ => Ok(None),
         }

@@ -1,4 +1,4 @@
-//! Takes the space of removed runs back: their events are hidden at once, and leave the disk when the files that hold
+//! Takes the space of removed runs back: their events and samples are hidden at once, and leave the disk when the files that hold
 //! them are compacted. RocksDB alone might not come to do that for as long as the store lives.
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::database::Database;
-use crate::table::event as event_table;
 use crate::table::run::RunNumber;
+use crate::table::{event as event_table, sample};
 
 /// Runs are removed in groups: one compaction serves all that come within this time.
 const GATHER: Duration = Duration::from_millis(500);
@@ -67,8 +67,10 @@ fn work(database: &Database, removed: &Receiver<Vec<RunNumber>>) {
             return;
         }
         for (first, last) in ranges(runs) {
-            let ([start, _], [_, end]) = (event_table::range(first), event_table::range(last));
-            database.db.compact_range(Some(start), Some(end));
+            for range in [event_table::range, sample::range] {
+                let ([start, _], [_, end]) = (range(first), range(last));
+                database.db.compact_range(Some(start), Some(end));
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::reclaim::Reclaimer;
 use crate::table::applied::{self, Applied};
 use crate::table::gone::{self, Gone};
 use crate::table::run::{self, RunNumber};
-use crate::table::{event as event_table, job, meta, ring};
+use crate::table::{event as event_table, job, meta, ring, sample};
 use crate::{Error, Reader, Result};
 
 /// The one writer of a store.
@@ -101,6 +101,10 @@ impl Writer {
         Ok(self.database.db.get_pinned(event_table::key(run, key))?.is_some())
     }
 
+    pub fn holds_sample(&self, run: RunNumber, key: EventKey) -> Result<bool> {
+        Ok(self.database.db.get_pinned(sample::key(run, key))?.is_some())
+    }
+
     /// The identities stored at one `order` of a run.
     pub fn identities_at(&self, run: RunNumber, order: i64) -> Result<Vec<Identity>> {
         self.identities(&event_table::of_order(run, order))
@@ -136,6 +140,10 @@ impl Batch {
         self.0.put(event_table::key(run, key), event);
     }
 
+    pub fn put_sample(&mut self, run: RunNumber, key: EventKey, sample: &[u8]) {
+        self.0.put(sample::key(run, key), sample);
+    }
+
     /// Writes a run's record and its places in the indexes; `before`: the start by which it is indexed so far.
     pub fn put_run(&mut self, run: &Run, before: Option<i64>) -> Result<()> {
         let name = run.name()?;
@@ -151,11 +159,12 @@ impl Batch {
         Ok(())
     }
 
-    /// Removes a run's events and record; `indexed`: the start by which it is indexed. Its job stays.
+    /// Removes a run's events, samples and record; `indexed`: the start by which it is indexed. Its job stays.
     pub fn remove_run(&mut self, run: &Run, indexed: i64) -> Result<()> {
         let name = run.name()?;
-        let [first, end] = event_table::range(run.number);
-        self.0.delete_range(first, end);
+        for [first, end] in [event_table::range(run.number), sample::range(run.number)] {
+            self.0.delete_range(first, end);
+        }
         self.0.delete(run::key(name.hash()));
         self.0.delete(job::run_key(&name.job, indexed, name.hash()));
         Ok(())

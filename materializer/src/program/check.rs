@@ -22,7 +22,7 @@ pub fn check(dir: &Path, json: bool, rebuild: &str) -> anyhow::Result<ExitCode> 
         let applied: Vec<_> = checked.applied.iter().map(|(partition, it)| (partition, it.next_offset)).collect();
         let json = serde_json::json!({
             "generation": generation, "digest": format!("{:032x}", checked.digest), "runs": checked.runs,
-            "events": checked.events, "bytes": checked.bytes, "applied": applied, "faults": checked.faults,
+            "events": checked.events, "samples": checked.samples, "bytes": checked.bytes, "applied": applied, "faults": checked.faults,
         });
         println!("{json}");
     } else {
@@ -30,6 +30,7 @@ pub fn check(dir: &Path, json: bool, rebuild: &str) -> anyhow::Result<ExitCode> 
         println!("digest      {:032x}", checked.digest);
         println!("runs        {}", checked.runs);
         println!("events      {} ({} bytes)", checked.events, checked.bytes);
+        println!("samples     {}", checked.samples);
         for (partition, applied) in &checked.applied {
             println!("applied     partition {partition} up to offset {}", applied.next_offset);
         }

@@ -24,7 +24,19 @@ pub struct Run {
     /// Stored events that came by `/v1/ingest`.
     #[serde(default)]
     pub ingested: u64,
+    #[serde(default)]
+    pub samples: Samples,
     pub arrival: Arrival,
+}
+
+/// A function of the run's samples alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    pub count: u64,
+    /// Bytes of the samples, without line breaks.
+    pub bytes: u64,
+    /// The place of the newest.
+    pub last: Option<EventKey>,
 }
 
 /// A function of the run's events alone: their places and bytes.
@@ -108,6 +120,7 @@ impl Run {
             summary: Summary::default(),
             spans: Spans::default(),
             ingested: 0,
+            samples: Samples::default(),
             arrival: Arrival { first_received_at: received_at, last_received_at: received_at, ..Arrival::default() },
         }
     }
@@ -238,6 +251,15 @@ impl Summary {
     pub fn has_failed(&self) -> bool {
         let exit = self.ends.last().and_then(|(_, end)| end.exit_code).is_some_and(|code| code != 0);
         exit || self.last_job_end.is_some_and(|(_, succeeded)| !succeeded)
+    }
+}
+
+impl Samples {
+    /// Takes in one sample. The result does not depend on the order of the calls.
+    pub fn fold(&mut self, key: EventKey, sample: &[u8]) {
+        self.count += 1;
+        self.bytes += sample.len() as u64;
+        self.last = Some(self.last.map_or(key, |last| last.max(key)));
     }
 }
 

@@ -6,7 +6,8 @@ use super::run::RunNumber;
 use super::take;
 
 const KIND: u8 = b'e';
-const RUN_LEN: usize = 1 + 2 + 8;
+pub const RUN_LEN: usize = 1 + 2 + 8;
+pub const LEN: usize = RUN_LEN + EventKey::LEN;
 
 /// The prefix of all events of a run.
 pub fn of_run(run: RunNumber) -> [u8; RUN_LEN] {
@@ -24,8 +25,8 @@ pub fn range(run: RunNumber) -> [Vec<u8>; 2] {
     [first, end]
 }
 
-pub fn key(run: RunNumber, event: EventKey) -> [u8; RUN_LEN + EventKey::LEN] {
-    let mut key = [0; RUN_LEN + EventKey::LEN];
+pub fn key(run: RunNumber, event: EventKey) -> [u8; LEN] {
+    let mut key = [0; LEN];
     key[..RUN_LEN].copy_from_slice(&of_run(run));
     key[RUN_LEN..].copy_from_slice(&event.to_bytes());
     key
@@ -42,7 +43,12 @@ pub fn of_sequence(run: RunNumber, order: i64, sequence: event::Sequence) -> Vec
 }
 
 pub fn parse(key: &[u8]) -> Option<(RunNumber, EventKey)> {
-    if key.len() != RUN_LEN + EventKey::LEN || key[0] != KIND {
+    parse_kind(key, KIND)
+}
+
+/// Of a table whose keys differ in their first byte only.
+pub fn parse_kind(key: &[u8], kind: u8) -> Option<(RunNumber, EventKey)> {
+    if key.len() != LEN || key[0] != kind {
         return None;
     }
     let run = RunNumber { partition: u16::from_be_bytes(take(key, 1)?), number: u64::from_be_bytes(take(key, 3)?) };

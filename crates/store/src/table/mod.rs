@@ -8,6 +8,7 @@ pub mod job;
 pub mod meta;
 pub mod ring;
 pub mod run;
+pub mod sample;
 
 /// Takes `N` bytes of a key, or none if it is too short.
 fn take<const N: usize>(key: &[u8], at: usize) -> Option<[u8; N]> {
