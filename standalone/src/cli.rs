@@ -12,6 +12,7 @@ use crate::client;
 use crate::data_dir::DataDir;
 use crate::dlq::Id;
 use crate::import;
+use crate::ship;
 
 /// A self-hosted, real-time backend for the events of Apache Spark applications
 #[derive(Debug, Parser)]
@@ -52,6 +53,8 @@ pub enum Command {
     Token(TokenCommand),
     /// Take in the event logs that Spark has written
     Import(Box<import::Options>),
+    /// Follow the event logs of running applications, and send what is new
+    Ship(ship::Options),
 }
 
 #[derive(Debug, Clone, Args)]

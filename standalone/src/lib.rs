@@ -9,6 +9,7 @@ mod dlq;
 mod import;
 mod init;
 mod serve;
+mod ship;
 mod token;
 mod welcome;
 
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
         cli::Command::Dlq(command) => dlq::run(&command),
         cli::Command::Token(command) => token::run(&command),
         cli::Command::Import(options) => import::run(&options),
+        cli::Command::Ship(options) => ship::run(&options),
     })
 }
 

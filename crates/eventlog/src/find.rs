@@ -27,6 +27,8 @@ pub struct LogFile {
     pub size: u64,
     /// Of a rolling log, what its name says.
     pub number: u64,
+    /// It holds what the History Server has left of all files up to its number.
+    pub compact: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +91,7 @@ fn one_file(place: Place, entry: &Entry) -> Option<Result<Log>> {
     Some(Ok(Log {
         place: place.to_string(),
         app: name.app,
-        files: vec![LogFile { place, codec, size: entry.size, number: 0 }],
+        files: vec![LogFile { place, codec, size: entry.size, number: 0, compact: false }],
         in_progress: name.in_progress,
         compacted: false,
         modified: entry.modified,
@@ -114,7 +116,7 @@ pub fn read_rolling(place: &Place, entries: &[Entry]) -> Result<Log> {
             Some(Part::Events { number, codec, compact }) => {
                 let file = place.child(&entry.name)?;
                 let codec = codec.map_err(|codec| Error::UnknownCodec { file: file.to_string(), codec })?;
-                parts.push((number, compact, LogFile { place: file, codec, size: entry.size, number }));
+                parts.push((number, compact, LogFile { place: file, codec, size: entry.size, number, compact }));
             }
             None => {}
         }

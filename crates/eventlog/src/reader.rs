@@ -132,8 +132,8 @@ impl LogReader {
         if self.chunk.count == 0 { Ok(()) } else { emit(std::mem::take(&mut self.chunk)) }
     }
 
-    /// Lines do not go from one file to the next.
-    fn end_of_file<E: From<Error>>(
+    /// To be called behind the last byte of a file: lines do not go from one to the next.
+    pub fn end_of_file<E: From<Error>>(
         &mut self,
         file: &LogFile,
         decoder: &Decoder,

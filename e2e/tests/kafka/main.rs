@@ -25,4 +25,6 @@ mod rebuild;
 mod recorded;
 #[path = "../redaction.rs"]
 mod redaction;
+#[path = "../ship.rs"]
+mod ship;
 mod spark;

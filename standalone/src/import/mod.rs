@@ -24,10 +24,11 @@ use service::units;
 use crate::client::{self, Client};
 use crate::data_dir::DataDir;
 use embedded::Embedded;
+pub use one::{AnotherLog, anchor, is_next};
 use one::{Rules, attempt, import};
 use report::{Outcome, Progress, Summary, json_of, text_of};
 pub use server::Server;
-pub use target::{Attempt, Target};
+pub use target::{Attempt, Status, Target};
 
 /// More threads than this wait for one journal.
 const MAX_JOBS: usize = 64;
@@ -71,7 +72,7 @@ pub struct Options {
 impl Options {
     fn target(&self) -> anyhow::Result<Box<dyn Target>> {
         let Some(path) = &self.data_dir else {
-            return Ok(Box::new(Server::new(Client::new(&self.server)?, self.patience)));
+            return Ok(Box::new(Server::new(Client::new(&self.server)?, self.patience, Arc::default())));
         };
         let redaction = match self.no_redaction {
             true => Redaction::off(),

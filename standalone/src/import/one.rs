@@ -81,7 +81,7 @@ fn stands_against(status: &Status, rules: Rules) -> Option<String> {
 }
 
 /// The last event that is there, as far as the target can tell which it is: the log must hold it at the same place.
-fn anchor(attempt: &Attempt, status: &Status, target: &dyn Target) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn anchor(attempt: &Attempt, status: &Status, target: &dyn Target) -> anyhow::Result<Option<Vec<u8>>> {
     match status.next.checked_sub(1) {
         Some(last) if status.events == status.next => target.event(&attempt.run, last),
         _ => Ok(None),
@@ -91,9 +91,9 @@ fn anchor(attempt: &Attempt, status: &Status, target: &dyn Target) -> anyhow::Re
 /// The run's events are not the beginning of the log.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line} is not the event that the run has there: it is another log, or was compacted since")]
-struct AnotherLog {
+pub struct AnotherLog {
     /// From 1.
-    line: u64,
+    pub line: u64,
 }
 
 struct Read {
@@ -157,10 +157,7 @@ fn read(
     let skip = status.next - u64::from(anchor.is_some());
     let mut emit = |mut chunk: Chunk| {
         if let Some(anchor) = anchor.take() {
-            let found = cut_first(&mut chunk);
-            if !is_same(&anchor, &found) {
-                return Err(AnotherLog { line: status.next }.into());
-            }
+            is_next(&anchor, &mut chunk)?;
         }
         if chunk.count == 0 {
             return Ok(());
@@ -182,18 +179,14 @@ fn send(attempt: &Attempt, chunks: &Receiver<Chunk>, target: &dyn Target, progre
     feed.finish()
 }
 
-/// Takes the first line out.
-fn cut_first(chunk: &mut Chunk) -> Vec<u8> {
+/// Takes the first line out, which must be the last event that is there.
+pub fn is_next(anchor: &[u8], chunk: &mut Chunk) -> Result<(), AnotherLog> {
     let end = memchr::memchr(b'\n', &chunk.bytes).map_or(chunk.bytes.len(), |end| end + 1);
     let mut line: Vec<u8> = chunk.bytes.drain(..end).collect();
     line.pop();
     chunk.first += 1;
     chunk.count = chunk.count.saturating_sub(1);
-    line
-}
-
-/// What is stored may have lost its secrets.
-fn is_same(stored: &[u8], line: &[u8]) -> bool {
-    let is_redacted = || redact::count(stored) > 0 && quick_name(stored) == quick_name(line);
-    stored == line || is_redacted()
+    // What is stored may have lost its secrets.
+    let is_redacted = || redact::count(anchor) > 0 && quick_name(anchor) == quick_name(&line);
+    if anchor == line || is_redacted() { Ok(()) } else { Err(AnotherLog { line: chunk.first }) }
 }

@@ -1,6 +1,8 @@
 //! Importing into a server that runs.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -25,27 +27,44 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Server {
     client: Client,
     patience: Duration,
+    stop: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Tries for `patience` what may succeed later.
-    pub fn new(client: Client, patience: Duration) -> Self {
-        Self { client, patience }
+    /// Tries for `patience`, or until told to stop, what may succeed later.
+    pub fn new(client: Client, patience: Duration, stop: Arc<AtomicBool>) -> Self {
+        Self { client, patience, stop }
+    }
+
+    fn patiently<T>(&self, step: impl FnMut() -> Result<T, client::Error>) -> anyhow::Result<T> {
+        patiently(self.patience, &self.stop, step)
     }
 
     fn json(&self, path: &str) -> anyhow::Result<Value> {
-        patiently(self.patience, || self.client.get(path)?.json())
+        self.patiently(|| self.client.get(path)?.json())
     }
 }
 
 /// Repeats what failed for a reason that may pass, each time after a longer pause.
-pub fn patiently<T>(patience: Duration, mut step: impl FnMut() -> Result<T, client::Error>) -> anyhow::Result<T> {
-    let (deadline, mut pause) = (Instant::now() + patience, FIRST_PAUSE);
+pub fn patiently<T>(
+    patience: Duration,
+    stop: &AtomicBool,
+    mut step: impl FnMut() -> Result<T, client::Error>,
+) -> anyhow::Result<T> {
+    let (began, mut pause, mut is_told) = (Instant::now(), FIRST_PAUSE, false);
     loop {
         match step() {
-            Err(error) if error.is_retryable() && Instant::now() + pause < deadline => {
-                tracing::debug!(%error, ?pause, "it is tried again");
-                std::thread::sleep(error.retry_after().unwrap_or_default().clamp(pause, LONGEST_PAUSE));
+            Err(error) if error.is_retryable() && began.elapsed() + pause < patience => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!("{error}; it is tried again");
+                }
+                let until = Instant::now() + error.retry_after().unwrap_or_default().clamp(pause, LONGEST_PAUSE);
+                while Instant::now() < until {
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(error.into());
+                    }
+                    std::thread::sleep(FIRST_PAUSE.min(until.saturating_duration_since(Instant::now())));
+                }
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
             result => return Ok(result?),
@@ -68,7 +87,7 @@ impl Target for Server {
     fn event(&self, run: &RunName, place: u64) -> anyhow::Result<Option<Vec<u8>>> {
         let path = format!("/v1/runs/{}/events?skip={place}&limit=1", run.hash());
         let mut line = Vec::new();
-        let answer = patiently(self.patience, || self.client.get(&path))?;
+        let answer = self.patiently(|| self.client.get(&path))?;
         answer.into_reader().read_to_end(&mut line)?;
         line.pop_if(|last| *last == b'\n');
         Ok(Some(line).filter(|line| !line.is_empty()))
@@ -76,7 +95,7 @@ impl Target for Server {
 
     fn reopen(&self, run: &RunName) -> anyhow::Result<()> {
         let path = format!("/v1/runs/{}?reopen=true", run.hash());
-        let answer = patiently(self.patience, || self.client.delete(&path)?.json());
+        let answer = self.patiently(|| self.client.delete(&path)?.json());
         let answer = answer.context("emptying the run needs a token for administration")?;
         let places: Vec<_> = answer["journal"].as_array().into_iter().flatten().filter_map(place).collect();
         let deadline = Instant::now() + self.patience;
@@ -139,7 +158,7 @@ impl Feed for ServerFeed<'_> {
             false => (gzip(&chunk.bytes)?, Some(("content-encoding", "gzip"))),
         };
         let headers: Vec<_> = [("content-type", "application/x-ndjson")].into_iter().chain(encoding).collect();
-        let answer = patiently(self.server.patience, || client.post(&path, &headers, &body)?.json())?;
+        let answer = self.server.patiently(|| client.post(&path, &headers, &body)?.json())?;
         self.sent.stored += answer["stored"].as_u64().unwrap_or_default();
         self.sent.dead_lettered += answer["dead_lettered"].as_u64().unwrap_or_default();
         self.last = place(&answer["journal"]).or(self.last.take());
@@ -150,7 +169,7 @@ impl Feed for ServerFeed<'_> {
         if let Some(last) = self.last.take() {
             let path = format!("{}?attempt={}&wait_for={last}", self.path, self.attempt);
             // It is stored; when it shows is another matter.
-            if let Err(error) = patiently(VISIBLE_WITHIN, || self.server.client.get(&path)?.json()) {
+            if let Err(error) = patiently(VISIBLE_WITHIN, &self.server.stop, || self.server.client.get(&path)?.json()) {
                 tracing::warn!("what was imported is safe, but not to be seen yet: {error:#}");
             }
         }
