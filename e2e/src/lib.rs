@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod case;
 pub mod client;
+pub mod delight;
 pub mod ledger;
 pub mod parts;
 pub mod payload;

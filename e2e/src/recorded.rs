@@ -23,19 +23,25 @@ struct Index {
     body_file: String,
 }
 
-fn folder() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "fixtures/wire/datamechanics/spark-3.5-pi"].iter().collect()
+fn folder(protocol: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fixtures/wire", protocol, "spark-3.5-pi"].iter().collect()
 }
 
 /// The requests of one run of Spark 3.5, in their order.
 pub fn requests() -> Vec<Request> {
-    let index = std::fs::read_to_string(folder().join("index.jsonl")).unwrap();
+    requests_of("datamechanics")
+}
+
+/// The same of another agent.
+pub fn requests_of(protocol: &str) -> Vec<Request> {
+    let folder = folder(protocol);
+    let index = std::fs::read_to_string(folder.join("index.jsonl")).unwrap();
     let request = |line: &str| {
         let index: Index = serde_json::from_str(line).unwrap();
         // What the client writes itself.
         let own = ["content-length", "host", "connection"];
         let headers = index.headers.into_iter().filter(|(name, _)| !own.contains(&name.to_lowercase().as_str()));
-        let body = std::fs::read(folder().join(index.body_file)).unwrap();
+        let body = std::fs::read(folder.join(index.body_file)).unwrap();
         Request { path: index.path, headers: headers.collect(), body }
     };
     index.lines().map(request).collect()
@@ -52,6 +58,12 @@ impl Request {
 
 /// The event log that Spark itself wrote of that run.
 pub fn event_log() -> Vec<u8> {
-    let file = std::fs::File::open(folder().join("eventlog/local-1795229682121.zst")).unwrap();
+    event_log_of("datamechanics")
+}
+
+/// The same of the run that the other agent sent.
+pub fn event_log_of(protocol: &str) -> Vec<u8> {
+    let mut logs = std::fs::read_dir(folder(protocol).join("eventlog")).unwrap();
+    let file = std::fs::File::open(logs.next().unwrap().unwrap().path()).unwrap();
     zstd::decode_all(file).unwrap()
 }

@@ -8,7 +8,7 @@ use e2e::client::{Client, path};
 use e2e::payload::{Message, Payload, gzip};
 use e2e::process::{command_of, said};
 use e2e::server::{Server, Site};
-use e2e::{recorded, wait};
+use e2e::{delight, recorded, wait};
 use journal::Subscriber;
 use serde_json::Value;
 
@@ -16,6 +16,10 @@ const JOB: &str = "spark-pi";
 const RUN: &str = "local-1795229682121";
 /// In every planted secret, and nowhere else.
 const SECRET: &str = "hunter2-9c1f";
+/// A run by another protocol.
+const DELIGHT: &str = "spark-pi-02079b28-91ee-4c4e-ae84-65e316674a35";
+/// Lines and messages that are no events.
+const LETTERS: usize = 13 + 3 * 7 + 1;
 const REDACTED: &str = "\"*********(redacted)\"";
 
 fn site() -> Site {
@@ -70,6 +74,29 @@ fn rejected() -> Vec<Payload> {
     vec![Payload::new(JOB, "rejected", messages)]
 }
 
+/// What can be stored and what cannot, line by line.
+fn lines() -> String {
+    let events = planted().into_iter().flat_map(|it| it.messages).filter(Message::is_event);
+    let bad = rejected().remove(0).messages.into_iter().filter(|it| it.message_type == "spark-event");
+    events.chain(bad).map(|it| format!("{}\n", it.content)).collect()
+}
+
+/// The same by the protocols that bring lines: each has seven that are no events, and one a sample that is none.
+fn post_lines(client: &Client, seen: &mut Seen) {
+    let samples = format!("{{\"timestamp\":1,\"metrics\":{{\"a.token\":\"{SECRET}\"}}}}\n{{\"token\":\"{SECRET}\"}}\n");
+    for (path, body) in [
+        ("/collector/bulk", delight::bulk(DELIGHT, 173, &lines())),
+        ("/collector/metrics", delight::metrics(DELIGHT, &samples)),
+        ("/v1/ingest/spark-pi/lines", lines().into_bytes()),
+        ("/v1/ingest/spark-pi/lines?attempt=2", gzip(lines().as_bytes())),
+    ] {
+        let answer = client.post(path, &body);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(["stored", "samples"].iter().any(|it| answer.json()[*it].as_u64() > Some(0)), "{}", answer.text());
+        seen.0.push((path.to_owned(), answer.body));
+    }
+}
+
 /// Everything that can be had of a running server, and of what it keeps.
 struct Seen(Vec<(String, Vec<u8>)>);
 
@@ -99,13 +126,26 @@ fn post_all(client: &Client) -> Seen {
         assert_eq!(answer.status, 400, "{}", answer.text());
         seen.0.push(("a 400".to_owned(), answer.body));
     }
+    post_lines(client, &mut seen);
     seen
 }
 
 fn look_at_answers(client: &Client, server: &mut Server, seen: &mut Seen) {
     let id = run(client)["id"].as_str().unwrap().to_owned();
     let events = path(&["job", JOB, RUN, "events"]);
+    let samples = wait::until("a sample", || {
+        let run = client.get(&format!("/apps/{DELIGHT}"));
+        let run = (run.status == 200).then(|| run.json()).filter(|it| it["samples"] == 1)?;
+        Some(format!("/v1/runs/{}/samples", run["id"].as_str()?))
+    });
+    let all = wait::until("the lines", || Some(run_of(client, "lines")?).filter(|it| it["events"] == 2 * 166));
+    assert_eq!(all["redacted"], 2 * run(client)["redacted"].as_u64().unwrap());
+    assert_eq!(run_of(client, DELIGHT).unwrap()["redacted"], run(client)["redacted"]);
     let paths = [
+        samples,
+        path(&["job", JOB, DELIGHT, "events"]),
+        path(&["job", JOB, "lines", "events"]),
+        "/v1/ingest/spark-pi/lines".to_owned(),
         "/job".to_owned(),
         path(&["job", JOB]),
         format!("{events}?format=eventlog"),
@@ -134,7 +174,7 @@ fn look_at_dead_letters(site: &Site, seen: &mut Seen) {
     let letters: Vec<Value> =
         String::from_utf8(list.stdout.clone()).unwrap().lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     let of = |kind: &str| letters.iter().filter(|it| it["kind"] == kind).count();
-    assert_eq!((of("message"), of("refused")), (13, 3), "{letters:?}");
+    assert_eq!((of("message"), of("refused")), (LETTERS, 3), "{letters:?}");
     seen.0.push(("dlq list".to_owned(), list.stdout));
     for letter in &letters {
         let id = letter["id"].as_str().unwrap();
@@ -174,10 +214,12 @@ fn look_at_disk(site: &Site, seen: &mut Seen) {
 }
 
 fn run(client: &Client) -> Value {
-    wait::until("all events", || {
-        let runs = client.get(&format!("/v1/runs?job={JOB}")).json();
-        runs["runs"].as_array()?.iter().find(|it| it["run_id"] == RUN && it["events"] == 166).cloned()
-    })
+    wait::until("all events", || run_of(client, RUN).filter(|it| it["events"] == 166))
+}
+
+fn run_of(client: &Client, run: &str) -> Option<Value> {
+    let runs = client.get(&format!("/v1/runs?job={JOB}")).json();
+    runs["runs"].as_array()?.iter().find(|it| it["run_id"] == run).cloned()
 }
 
 /// By what Spark 4.3 redacts, without any code of the product.
@@ -227,7 +269,7 @@ fn planted_secrets_are_nowhere_and_all_other_bytes_are_unchanged() {
     look_at_answers(&client, &mut server, &mut seen);
     wait::until("three samples", || {
         let list = site.dead_letters(&["list", "--json"]).stdout;
-        (String::from_utf8(list).unwrap().lines().count() == 16).then_some(())
+        (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
     });
     look_at_dead_letters(&site, &mut seen);
 
@@ -272,7 +314,7 @@ fn without_redaction_every_byte_is_kept_and_the_log_says_so() {
     look_at_answers(&client, &mut server, &mut seen);
     wait::until("three samples", || {
         let list = site.dead_letters(&["list", "--json"]).stdout;
-        (String::from_utf8(list).unwrap().lines().count() == 16).then_some(())
+        (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
     });
     look_at_dead_letters(&site, &mut seen);
     assert!(server.logs().contains("redaction is off"), "{}", server.logs());

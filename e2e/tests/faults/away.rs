@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use e2e::agent::Agents;
 use e2e::client::Client;
+use e2e::delight::bulk;
 use e2e::parts::{Part, Parts};
 use e2e::payload::small_run;
 use e2e::process::{command_of, said};
@@ -26,15 +27,16 @@ struct Prober {
 }
 
 impl Prober {
-    fn start(client: Client) -> Self {
+    /// `path` and `body`: what is posted.
+    fn start(client: Client, path: &'static str, body: Vec<u8>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let thread = spawn(move || {
-            let payload = small_run("probe", "run", 3).to_gzip();
             let mut answers = Vec::new();
             while !told.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                let answer = client.post("/collect", &payload);
+                let answer = client.post(path, &body);
+                assert!([200, 503].contains(&answer.status), "{path}: {}", answer.text());
                 answers.push((began, began.elapsed(), answer.status));
                 if answer.status == 503 {
                     assert!(answer.header("retry-after").is_some());
@@ -64,7 +66,15 @@ fn while_the_broker_is_stopped_killed_or_frozen_answers_are_in_time_and_then_all
     let mut agents = Agents::start(3, &mut random);
     agents.target.set(Some(client.clone()));
     for how in ["stopped", "killed", "frozen"] {
-        let prober = Prober::start(client.clone());
+        let run = small_run("probe", "run", 3);
+        let lines = String::from_utf8(e2e::case::lines(&run)).unwrap();
+        let probers = [
+            ("/collect", run.to_gzip()),
+            ("/collector/bulk", bulk("probe", 5, &lines)),
+            ("/collector/heartbeat", br#"{"dmAppId":"probe"}"#.to_vec()),
+            ("/v1/ingest/probe/lines", lines.into_bytes()),
+        ]
+        .map(|(path, body)| (path, Prober::start(client.clone(), path, body)));
         sleep(Duration::from_secs(2));
         let away = Instant::now();
         match how {
@@ -89,16 +99,21 @@ fn while_the_broker_is_stopped_killed_or_frozen_answers_are_in_time_and_then_all
             (answer.status == 200).then(|| back.elapsed())
         });
         sleep(Duration::from_secs(3));
-        let answers = prober.end();
-        let slowest = answers.iter().map(|it| it.1).max().unwrap();
-        let refused = answers.iter().filter(|it| it.2 == 503).count();
-        let before = answers.iter().filter(|it| it.0 < away - Duration::from_millis(500));
-        let after = answers.iter().filter(|it| it.0 > back + taken);
-        println!("{how}: {refused} refused, slowest {slowest:?}, taken in again after {taken:?}");
-        assert!(refused >= 1 && slowest < IN_TIME, "{how}: {refused} refused, the slowest after {slowest:?}");
-        assert!(taken < Duration::from_secs(15), "{how}: it went on only after {taken:?}");
-        assert!(before.clone().count() > 10 && before.clone().all(|it| it.2 == 200), "{how}");
-        assert!(after.clone().count() > 10 && after.clone().all(|it| it.2 == 200), "{how}");
+        for (path, prober) in probers {
+            let answers = prober.end();
+            let slowest = answers.iter().map(|it| it.1).max().unwrap();
+            let refused = answers.iter().filter(|it| it.2 == 503).count();
+            let before = answers.iter().filter(|it| it.0 < away - Duration::from_millis(500));
+            let after = answers.iter().filter(|it| it.0 > back + taken);
+            println!("{how}, {path}: {refused} refused, slowest {slowest:?}, taken in again after {taken:?}");
+            assert!(
+                refused >= 1 && slowest < IN_TIME,
+                "{how}, {path}: {refused} refused, the slowest after {slowest:?}"
+            );
+            assert!(taken < Duration::from_secs(15), "{how}, {path}: it went on only after {taken:?}");
+            assert!(before.clone().count() > 10 && before.clone().all(|it| it.2 == 200), "{how}, {path}");
+            assert!(after.clone().count() > 10 && after.clone().all(|it| it.2 == 200), "{how}, {path}");
+        }
         agents.ledger.assert_sound(&client);
         for part in Part::ALL {
             parts.await_ready(part);

@@ -8,6 +8,8 @@ mod bad_input;
 mod dead_letters;
 #[path = "../deletion.rs"]
 mod deletion;
+#[path = "../delight.rs"]
+mod delight;
 mod expiry;
 mod halts;
 #[path = "../import.rs"]
@@ -16,6 +18,8 @@ mod import;
 mod kills;
 #[path = "../names.rs"]
 mod names;
+#[path = "../ndjson.rs"]
+mod ndjson;
 #[path = "../operation.rs"]
 mod operation;
 mod processes;
