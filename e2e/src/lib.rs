@@ -12,6 +12,7 @@ pub mod payload;
 pub mod process;
 pub mod random;
 pub mod recorded;
+pub mod s3;
 pub mod server;
 pub mod spark;
 pub mod topic;

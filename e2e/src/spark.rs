@@ -1,5 +1,6 @@
 //! Real Apache Spark: applications that run with the listener, and the History Server that opens what is served.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -22,15 +23,44 @@ pub struct Ran {
 
 /// Runs examples against a server as `make run_one_app` does; Spark writes its own event logs to `logs`.
 pub fn run(version: &str, url: &str, logs: &Path, applications: &[&str]) -> Ran {
+    run_with(version, url, logs, &[], applications)
+}
+
+/// The same with more settings.
+pub fn run_with(version: &str, url: &str, logs: &Path, settings: &[&str], applications: &[&str]) -> Ran {
     std::fs::create_dir_all(logs).unwrap();
     let directory = format!("spark.eventLog.dir=file://{}", logs.display());
     let mut command = Command::new(root().join("examples/run"));
     command.args(["--spark", version, "--url", url, "--conf", "spark.eventLog.enabled=true", "--conf", &directory]);
     command.args(["--conf", "spark.eventLog.compress=false", "--conf", "spark.eventLog.rolling.enabled=false"]);
-    command.args(["--conf", "spark.ui.enabled=false"]).args(applications).stdin(Stdio::null());
+    command.args(["--conf", "spark.ui.enabled=false"]);
+    settings.iter().for_each(|it| _ = command.args(["--conf", it]));
+    command.args(applications).stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned()).concat();
     Ran { output: text, succeeded: output.status.success() }
+}
+
+/// Starts an example without any listener, with Spark's event logs in `logs`. It leads a process group.
+pub fn submit(version: &str, logs: &Path, settings: &[&str], example: &[&str]) -> Child {
+    std::fs::create_dir_all(logs).unwrap();
+    let environment = environment(version);
+    let directory = format!("spark.eventLog.dir=file://{}", logs.display());
+    let mut command = Command::new(environment.join("spark/bin/spark-submit"));
+    command.args(["--master", "local[2]", "--conf", "spark.eventLog.enabled=true", "--conf", &directory]);
+    settings.iter().chain(&["spark.ui.enabled=false"]).for_each(|it| _ = command.args(["--conf", it]));
+    command.arg(root().join("examples").join(format!("{}.py", example[0]))).args(&example[1..]);
+    let python = environment.join("bin/python");
+    command.env("SPARK_HOME", environment.join("spark")).env("SPARK_LOCAL_IP", "127.0.0.1");
+    command.env("PYSPARK_PYTHON", &python).env("PYSPARK_DRIVER_PYTHON", python).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Where a version of Spark is.
+fn environment(version: &str) -> PathBuf {
+    let environment = Command::new(root().join("scripts/spark-env")).arg(version).output().unwrap();
+    assert!(environment.status.success(), "{}", String::from_utf8_lossy(&environment.stderr));
+    PathBuf::from(String::from_utf8(environment.stdout).unwrap().trim())
 }
 
 /// The App IDs of the event logs in a folder.
@@ -110,9 +140,7 @@ pub struct HistoryServer {
 impl HistoryServer {
     /// Starts one, and waits until it lists `count` applications.
     pub fn start(version: &str, logs: &Path, count: usize) -> Self {
-        let environment = Command::new(root().join("scripts/spark-env")).arg(version).output().unwrap();
-        assert!(environment.status.success(), "{}", String::from_utf8_lossy(&environment.stderr));
-        let home = PathBuf::from(String::from_utf8(environment.stdout).unwrap().trim()).join("spark");
+        let home = environment(version).join("spark");
         // Free now; nothing else on this machine asks for ports of that kind.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let options = format!(

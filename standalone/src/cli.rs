@@ -11,6 +11,7 @@ use service::{telemetry, units};
 use crate::client;
 use crate::data_dir::DataDir;
 use crate::dlq::Id;
+use crate::export;
 use crate::import;
 use crate::ship;
 
@@ -55,6 +56,10 @@ pub enum Command {
     Import(Box<import::Options>),
     /// Follow the event logs of running applications, and send what is new
     Ship(ship::Options),
+    /// Write a run as the event logs that Spark would have written
+    Export(export::Options),
+    /// Write finished runs to a folder or bucket that a Spark History Server reads
+    Archive(export::ArchiveOptions),
 }
 
 #[derive(Debug, Clone, Args)]

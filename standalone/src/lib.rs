@@ -2,10 +2,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cli;
-#[allow(dead_code)] // Of its methods, some are for commands to come.
 mod client;
 mod data_dir;
 mod dlq;
+mod export;
 mod import;
 mod init;
 mod serve;
@@ -38,6 +38,8 @@ pub fn main() -> ExitCode {
         cli::Command::Token(command) => token::run(&command),
         cli::Command::Import(options) => import::run(&options),
         cli::Command::Ship(options) => ship::run(&options),
+        cli::Command::Export(options) => export::run(&options),
+        cli::Command::Archive(options) => export::archive(&options),
     })
 }
 

@@ -11,6 +11,8 @@ mod deletion;
 #[path = "../delight.rs"]
 mod delight;
 mod expiry;
+#[path = "../export.rs"]
+mod export;
 mod halts;
 #[path = "../import.rs"]
 mod import;

@@ -41,7 +41,8 @@ impl Codec {
 }
 
 /// What is wrong with compressed bytes, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {offset}: {what}")]
 pub struct Damage {
     pub offset: u64,
     pub what: String,
