@@ -71,13 +71,22 @@ impl Broker {
         std::fs::read_to_string(dir.join("pid")).ok()?.trim().parse().ok()
     }
 
-    /// SIGKILL, and at once another start, which returns when it serves. `false`: it is not ours to kill.
-    pub fn kill_and_start(&self) -> anyhow::Result<bool> {
-        let Some(process) = self.process() else { return Ok(false) };
+    pub fn is_ours(&self) -> bool {
+        self.process().is_some()
+    }
+
+    /// SIGKILL, and at once another start, which returns when it serves.
+    pub fn kill_and_start(&self) -> anyhow::Result<()> {
+        let process = self.process().context("the broker is not ours to kill")?;
         let id = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw).context("no process")?;
         rustix::process::kill_process(id, rustix::process::Signal::KILL)?;
-        self.script("start")?;
-        Ok(true)
+        self.script("start")
+    }
+
+    /// The same in order.
+    pub fn stop_and_start(&self) -> anyhow::Result<()> {
+        self.script("stop")?;
+        self.script("start")
     }
 }
 
