@@ -2,15 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Of a server, or of two that are one deployment: what is posted goes to `url`, what is got comes from `reads_url`.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
+    token: Option<String>,
     pub url: String,
     pub reads_url: String,
 }
@@ -28,15 +32,37 @@ impl Client {
     }
 
     pub fn of_two(url: &str, reads_url: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build();
-        Self { agent: config.into(), url: url.to_owned(), reads_url: reads_url.to_owned() }
+        Self { agent: agent(None), token: None, url: url.to_owned(), reads_url: reads_url.to_owned() }
+    }
+
+    /// The same, sending a token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same on connections of its own, trusting the authorities in a PEM file and no others.
+    #[must_use]
+    pub fn trusting(&self, authorities: &Path) -> Self {
+        Self { agent: agent(Some(authorities)), ..self.clone() }
+    }
+
+    /// Any method, to the address that takes events in.
+    pub fn send(&self, method: &str, path: &str) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = self.agent.run(request.body("").unwrap()).and_then(Answer::read);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
-        Answer::read(self.agent.get(format!("{}{path}", self.reads_url)).call()?)
+        let mut request = self.agent.get(format!("{}{path}", self.reads_url));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        Answer::read(request.call()?)
     }
 
     /// # Panics
@@ -56,6 +82,9 @@ impl Client {
         let mut request = self.agent.post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         Answer::read(request.send(body)?)
     }
@@ -80,11 +109,11 @@ impl Client {
     /// The same for the side that reads only.
     #[must_use]
     pub fn of_reads(&self) -> Self {
-        Self::new(&self.reads_url)
+        Self { url: self.reads_url.clone(), ..self.clone() }
     }
 
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.trim_start_matches("http://").trim_start_matches("https://")
     }
 
     /// A connection without any protocol on it.
@@ -114,6 +143,21 @@ impl Client {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", client.address());
         client.raw(request.as_bytes()).unwrap()
     }
+}
+
+fn agent(authorities: Option<&Path>) -> ureq::Agent {
+    let mut config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+    if let Some(path) = authorities {
+        let pem = std::fs::read(path).unwrap();
+        let certificates = parse_pem(&pem).map(|it| match it.unwrap() {
+            PemItem::Certificate(certificate) => certificate,
+            _ => panic!("{} holds something else", path.display()),
+        });
+        let roots = RootCerts::Specific(Arc::new(certificates.collect()));
+        config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+    }
+    config.build().into()
 }
 
 /// A path of percent-encoded segments, dots included: clients drop bare `..`.

@@ -13,6 +13,7 @@ pub mod process;
 pub mod random;
 pub mod recorded;
 pub mod s3;
+pub mod security;
 pub mod server;
 pub mod spark;
 pub mod topic;

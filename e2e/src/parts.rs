@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Client};
 use crate::process::{Memory, Process, command_of, said};
+use crate::security::{authority_of, trusting};
 use crate::topic::Topic;
 use crate::wait;
 
@@ -54,7 +55,7 @@ impl Part {
             ],
             Self::Api => &["--block-cache", "--lost-after", "--max-connections"],
         };
-        flags.contains(&flag)
+        flags.contains(&flag) || ["--tokens", "--tls-cert", "--tls-key"].contains(&flag)
     }
 }
 
@@ -63,6 +64,7 @@ impl Part {
 pub struct Parts {
     pub topic: Topic,
     data: PathBuf,
+    authority: Option<PathBuf>,
     flags: Vec<(String, String)>,
     running: [Option<Process>; 3],
 }
@@ -70,10 +72,11 @@ pub struct Parts {
 impl Parts {
     /// `flags` go to those parts that have them.
     pub fn new(topic: &Topic, data: &Path, flags: &[&str]) -> Self {
+        let authority = authority_of(flags);
         let flags: Vec<_> = flags.chunks_exact(2).map(|it| (it[0].to_owned(), it[1].to_owned())).collect();
         let is_known = |flag: &str| Part::ALL.iter().any(|part| part.takes(flag));
         assert!(flags.iter().all(|(flag, _)| is_known(flag)), "no part takes all of {flags:?}");
-        Self { topic: topic.clone(), data: data.to_owned(), flags, running: [None, None, None] }
+        Self { topic: topic.clone(), data: data.to_owned(), authority, flags, running: [None, None, None] }
     }
 
     /// All of them, ready.
@@ -139,12 +142,14 @@ impl Parts {
 
     /// A client of one part.
     pub fn client_of(&mut self, part: Part) -> Client {
-        Client::new(&self.url(part))
+        let client = Client::new(&self.url(part));
+        trusting(client, self.authority.as_deref())
     }
 
     /// Posts to the collector and reads from the API.
     pub fn client(&mut self) -> Client {
-        Client::of_two(&self.url(Part::Collector), &self.url(Part::Api))
+        let client = Client::of_two(&self.url(Part::Collector), &self.url(Part::Api));
+        trusting(client, self.authority.as_deref())
     }
 
     /// `/health/ready`.

@@ -1,7 +1,7 @@
 //! A whole Emberlog with its data: one process with the embedded journal, or three processes on a topic. The tests of
 //! `tests/kafka.rs` are those of other programs, on three processes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::parts::{self, Part, Parts};
 use crate::process::{Memory, Process, command_of, said};
+use crate::security::{authority_of, trusting};
 use crate::topic::Topic;
 
 /// Partitions of a topic of three processes.
@@ -53,6 +54,10 @@ impl Site {
         self.topic.is_some()
     }
 
+    pub fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref()
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&self, flags: &[&str]) -> Server {
         match &self.topic {
@@ -60,7 +65,8 @@ impl Site {
             Some(topic) => {
                 let mut parts = Parts::started(topic, self.path(), flags);
                 let (url, reads_url) = (parts.url(Part::Collector), parts.url(Part::Api));
-                Server { processes: Processes::Three(Box::new(parts)), url, reads_url, admin_url: None }
+                let authority = authority_of(flags);
+                Server { processes: Processes::Three(Box::new(parts)), authority, url, reads_url, admin_url: None }
             }
         }
     }
@@ -72,6 +78,7 @@ impl Site {
         Part::ALL.iter().for_each(|part| parts.spawn(*part));
         Server {
             processes: Processes::Three(Box::new(parts)),
+            authority: authority_of(flags),
             url: String::new(),
             reads_url: String::new(),
             admin_url: None,
@@ -128,6 +135,7 @@ pub fn check(data: &Path) -> Value {
 #[derive(Debug)]
 pub struct Server {
     processes: Processes,
+    authority: Option<PathBuf>,
     /// Where it takes events in.
     pub url: String,
     /// Where it serves them.
@@ -171,11 +179,12 @@ impl Server {
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(data).args(flags).stdin(Stdio::null());
         let processes = Processes::One(Process::spawn("emberlog", command));
-        Self { processes, url: String::new(), reads_url: String::new(), admin_url: None }
+        let authority = authority_of(flags);
+        Self { processes, authority, url: String::new(), reads_url: String::new(), admin_url: None }
     }
 
     pub fn client(&self) -> Client {
-        Client::of_two(&self.url, &self.reads_url)
+        trusting(Client::of_two(&self.url, &self.reads_url), self.authority.as_deref())
     }
 
     /// Of the one process.
@@ -236,7 +245,7 @@ impl Server {
     /// The clients whose metrics together are those of the deployment.
     pub fn metrics(&mut self) -> Vec<Client> {
         match &mut self.processes {
-            Processes::One(_) => vec![Client::new(&self.url)],
+            Processes::One(_) => vec![self.client()],
             Processes::Three(parts) => Part::ALL.iter().map(|part| parts.client_of(*part)).collect(),
         }
     }

@@ -56,7 +56,10 @@ pub fn init(options: &Options) -> Result<(), Error> {
 
 fn filter(own: Option<&str>, rust_log: Option<&str>) -> Result<EnvFilter, Error> {
     let text = [own, rust_log].into_iter().flatten().find(|text| !text.trim().is_empty()).unwrap_or("info");
-    EnvFilter::try_new(text).map_err(|e| Error::LogFilter(format!("{text:?} ({e})")))
+    let filter = EnvFilter::try_new(text).map_err(|e| Error::LogFilter(format!("{text:?} ({e})")))?;
+    // It warns of what any client may do as often as it likes. Failures of handshakes are logged by ourselves.
+    let quiet = "rustls=error".parse().ok().filter(|_| !text.contains("rustls"));
+    Ok(quiet.into_iter().fold(filter, EnvFilter::add_directive))
 }
 
 #[cfg(test)]
@@ -65,9 +68,10 @@ mod tests {
 
     #[test]
     fn the_own_level_goes_before_rust_log_and_nonsense_is_an_error() {
-        assert_eq!(filter(Some("debug"), Some("warn")).unwrap().to_string(), "debug");
-        assert_eq!(filter(None, Some("warn")).unwrap().to_string(), "warn");
-        assert_eq!(filter(Some(""), None).unwrap().to_string(), "info");
+        assert_eq!(filter(Some("debug"), Some("warn")).unwrap().to_string(), "rustls=error,debug");
+        assert_eq!(filter(None, Some("warn")).unwrap().to_string(), "rustls=error,warn");
+        assert_eq!(filter(Some(""), None).unwrap().to_string(), "rustls=error,info");
+        assert_eq!(filter(Some("info,rustls=debug"), None).unwrap().to_string(), "rustls=debug,info");
         let error = filter(Some("collector=loud"), None).unwrap_err().to_string();
         assert!(error.contains("\"collector=loud\"") && error.contains("info,collector=debug"), "{error}");
     }

@@ -33,4 +33,6 @@ mod recorded;
 mod redaction;
 #[path = "../ship.rs"]
 mod ship;
+#[path = "../security.rs"]
+mod security;
 mod spark;

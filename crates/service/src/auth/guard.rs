@@ -82,8 +82,9 @@ impl Guard {
     fn replace(&self, tokens: Tokens) {
         let Some(current) = &self.tokens else { return };
         tracing::info!(tokens = tokens.len(), "the tokens file was read again");
-        self.metrics.tokens.set(tokens.len() as i64);
+        let count = tokens.len() as i64;
         *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+        self.metrics.tokens.set(count);
     }
 
     /// A router that asks for a token everywhere but on `open` paths, whether there is something or not.

@@ -6,6 +6,7 @@ import java.util.ArrayDeque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import javax.net.ssl.SSLHandshakeException;
 
 /**
  * Decides what is sent when, and what an answer means. It has no thread and never waits: {@link #step} does what is due
@@ -190,7 +191,7 @@ final class Sender {
         try {
             answer = transport.post(payload.body);
         } catch (IOException e) {
-            failed("does not answer (" + e + ")", 0);
+            failed("does not answer (" + e + ")" + adviceFor(e), 0);
             return null;
         }
         if (isTransient(answer.status)) {
@@ -205,6 +206,12 @@ final class Sender {
             }
         }
         return answer;
+    }
+
+    private static String adviceFor(IOException e) {
+        return e instanceof SSLHandshakeException
+                ? "; if its certificate is signed by an authority of your own, name that in spark.emberlog.caFile"
+                : "";
     }
 
     private static boolean isTransient(int status) {

@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
+import javax.net.ssl.SSLSocketFactory;
 import org.apache.spark.SparkConf;
 
 /** The {@code spark.emberlog.*} properties; README.md describes each. */
@@ -18,6 +19,8 @@ final class Settings {
 
     String url = "http://127.0.0.1:5000";
     String token = "";
+    /** Null for what the JVM trusts. One for all requests: Java uses a connection again only with the same. */
+    SSLSocketFactory sockets;
     long bufferBytes = 64L << 20;
     Duration flushInterval = Duration.ofSeconds(1);
     Duration heartbeatInterval = Duration.ofSeconds(10);
@@ -31,6 +34,8 @@ final class Settings {
         Settings settings = new Settings();
         settings.url = baseUrl(conf.get("spark.emberlog.url", settings.url));
         settings.token = token(conf.get("spark.emberlog.token.secret", settings.token).trim());
+        String caFile = conf.get("spark.emberlog.caFile", "").trim();
+        settings.sockets = caFile.isEmpty() ? null : Authorities.trusting(caFile);
         settings.bufferBytes = positive("spark.emberlog.buffer.size",
                 conf.getSizeAsBytes("spark.emberlog.buffer.size", settings.bufferBytes + "b"));
         settings.flushInterval = duration(conf, "spark.emberlog.flush.interval", settings.flushInterval);

@@ -9,6 +9,7 @@ import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.util.Timer;
 import java.util.TimerTask;
+import javax.net.ssl.HttpsURLConnection;
 
 /** Posts bodies to the server over a connection that is kept open. */
 final class Transport {
@@ -33,6 +34,9 @@ final class Transport {
     /** @throws IOException when there is no answer at all */
     Answer post(byte[] body) throws IOException {
         HttpURLConnection connection = (HttpURLConnection) url.openConnection();
+        if (settings.sockets != null && connection instanceof HttpsURLConnection) {
+            ((HttpsURLConnection) connection).setSSLSocketFactory(settings.sockets);
+        }
         connection.setRequestMethod("POST");
         connection.setConnectTimeout((int) settings.connectTimeout.toMillis());
         connection.setReadTimeout((int) settings.readTimeout.toMillis());

@@ -1,0 +1,391 @@
+//! Tokens and TLS of a whole deployment: who gets in, what is exchanged while it runs, and where no token may be.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use e2e::client::{Client, path};
+use e2e::payload::small_run;
+use e2e::process::said;
+use e2e::security::{Authority, new_token};
+use e2e::server::{Site, command, data_dir};
+use e2e::{spark, topic, wait};
+use journal::Subscriber;
+use tempfile::TempDir;
+
+fn site() -> Site {
+    Site::of(env!("CARGO_CRATE_NAME"))
+}
+
+/// What an operator keeps apart from the data.
+struct Secrets {
+    dir: TempDir,
+    tokens: PathBuf,
+    ingest: String,
+    read: String,
+    admin: String,
+}
+
+impl Secrets {
+    fn new() -> Self {
+        let dir = data_dir();
+        let tokens = dir.path().join("tokens");
+        let [ingest, read, admin] = ["ingest", "read", "admin"].map(|scope| new_token(&tokens, scope, scope));
+        Self { dir, tokens, ingest, read, admin }
+    }
+
+    fn flags(&self) -> [&str; 2] {
+        ["--tokens", self.tokens.to_str().unwrap()]
+    }
+}
+
+/// The methods and paths that a process describes, with the scopes of which each needs one.
+fn routes(client: &Client, token: &str) -> Vec<(String, String, Vec<String>)> {
+    let document = client.with_token(token).send("GET", "/openapi.json").json();
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let needs = operation["security"].as_array().cloned().unwrap_or_default();
+            let scopes = needs.iter().filter_map(|it| Some(it["bearer"][0].as_str()?.to_owned())).collect();
+            routes.push((method.to_uppercase(), path.replace(['{', '}'], ""), scopes));
+        }
+    }
+    routes
+}
+
+#[test]
+fn every_route_needs_a_token_that_allows_it_and_health_needs_none() {
+    let (site, secrets) = (site(), Secrets::new());
+    let mut server = site.start(&secrets.flags());
+    let mut checked = 0;
+    for client in server.metrics() {
+        for (method, path, scopes) in routes(&client, &secrets.admin) {
+            let refused = client.send(&method, &path);
+            if path.starts_with("/health") {
+                assert_eq!((refused.status, scopes.len()), (200, 0), "{path}");
+                continue;
+            }
+            assert_eq!(refused.status, 401, "{method} {path}");
+            assert!(refused.header("www-authenticate").unwrap().starts_with("Bearer"), "{path}");
+            assert_eq!(client.with_token("emb_wrong").send(&method, &path).status, 401, "{method} {path}");
+            for (scope, token) in [("ingest", &secrets.ingest), ("read", &secrets.read)] {
+                let status = client.with_token(token).send(&method, &path).status;
+                assert_eq!(
+                    status == 403,
+                    !scopes.iter().any(|it| it == scope),
+                    "{method} {path} with {scope}: {status}"
+                );
+                assert_ne!(status, 401, "{method} {path} with {scope}");
+            }
+            let status = client.with_token(&secrets.admin).send(&method, &path).status;
+            assert!(status != 401 && status != 403, "{method} {path}: {status}");
+            checked += 1;
+        }
+        for path in ["/nothing", "/", "/job/a/b/c/d", "/openapi.json", "/metrics", "/health/", "/admin", "/api/v1"] {
+            let refused = client.send("GET", path);
+            assert_eq!(refused.status, 401, "{path}");
+            assert!(!refused.text().contains("/v1/runs"), "{}", refused.text());
+        }
+        let metrics = client.with_token(&secrets.read).send("GET", "/metrics").text();
+        assert!(metrics.contains("emberlog_auth_tokens 3"), "{metrics}");
+        assert!(!metrics.contains("emberlog_auth_refusals_total{reason=\"missing\"} 0"), "{metrics}");
+    }
+    assert!(checked >= 17, "{checked}");
+    // With the right ones, it all works.
+    let client = server.client();
+    let payload = small_run("job", "run", 5);
+    assert_eq!(client.with_token(&secrets.ingest).post("/collect", &payload.to_gzip()).status, 200);
+    let reader = client.with_token(&secrets.read);
+    wait::until("the run", || (!reader.events("job", "run").unwrap().is_empty()).then_some(()));
+    let id = reader.get("/v1/runs?job=job").json()["runs"][0]["id"].as_str().unwrap().to_owned();
+    let deleted = client.with_token(&secrets.admin).send("DELETE", &format!("/v1/runs/{id}"));
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    wait::until("the deletion", || reader.events("job", "run").unwrap().is_empty().then_some(()));
+    assert!(server.stop().success());
+}
+
+/// Until every process has taken a change in.
+fn until_status(clients: &[Client], token: &str, path: &str, status: u16) {
+    for client in clients {
+        wait::until("a change of the tokens", || {
+            (client.with_token(token).send("GET", path).status == status).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_rotated_token_works_without_a_restart_and_the_old_one_ceases() {
+    let (site, secrets) = (site(), Secrets::new());
+    let mut server = site.start(&secrets.flags());
+    let clients = server.metrics();
+    let new = new_token(&secrets.tokens, "read-next", "read");
+    until_status(&clients, &new, "/metrics", 200);
+    until_status(&clients, &secrets.read, "/metrics", 200);
+
+    let file = std::fs::read_to_string(&secrets.tokens).unwrap();
+    let without: String = file.lines().filter(|it| !it.starts_with("read ")).map(|it| format!("{it}\n")).collect();
+    // As an editor does, and as Kubernetes does: another file takes the place of the old one.
+    let next = secrets.dir.path().join("next");
+    std::fs::write(&next, &without).unwrap();
+    std::fs::rename(&next, &secrets.tokens).unwrap();
+    until_status(&clients, &secrets.read, "/metrics", 401);
+    until_status(&clients, &new, "/metrics", 200);
+
+    // A token itself, by mistake.
+    std::fs::write(&secrets.tokens, format!("{without}{new}\n")).unwrap();
+    for client in &clients {
+        wait::until("the file to be found broken", || {
+            let metrics = client.with_token(&new).send("GET", "/metrics").text();
+            metrics.contains("emberlog_auth_file_broken 1").then_some(())
+        });
+    }
+    wait::until("the log", || server.logs().contains("line 4: this is a token itself").then_some(()));
+    assert!(!server.logs().contains(&new), "{}", server.logs());
+    assert!(server.stop().success());
+}
+
+#[test]
+fn curl_and_openssl_agree_that_it_is_tls_and_plain_http_is_told() {
+    let (site, secrets) = (site(), Secrets::new());
+    let authority = Authority::new(secrets.dir.path());
+    let (certificate, key) = (authority.certificate(), authority.key());
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = site.start(&[&secrets.flags()[..], &tls].concat());
+    for client in server.metrics() {
+        assert!(client.url.starts_with("https://127.0.0.1:"), "{}", client.url);
+        let url = format!("{}/metrics", client.url);
+        let curl = |more: &[&str]| {
+            let output =
+                Command::new("curl").args(["-sS", "--noproxy", "*", "-w", "%{http_code}"]).args(more).output().unwrap();
+            (output.status.success(), said(&output))
+        };
+        let trust = authority.own_certificate();
+        let bearer = format!("Authorization: Bearer {}", secrets.read);
+        let (answered, text) = curl(&["--cacert", trust.to_str().unwrap(), "-H", &bearer, &url]);
+        assert!(answered && text.contains("200 err: ") && text.contains("process_cpu_seconds_total"), "{text}");
+        assert!(!curl(&["-H", &bearer, &url]).0, "a client that does not trust the authority goes on");
+        let (answered, text) = curl(&[&url.replace("https", "http")]);
+        assert!(answered && text.contains("400 err: ") && text.contains("https://"), "{text}");
+        for version in ["-tls1_2", "-tls1_3"] {
+            let mut openssl = Command::new("openssl");
+            openssl.args(["s_client", "-brief", version, "-alpn", "http/1.1", "-verify_return_error", "-CAfile"]);
+            let output = openssl.arg(&trust).args(["-connect", client.address()]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    assert!(server.stop().success());
+}
+
+#[test]
+fn certificates_are_exchanged_under_load_and_nothing_is_lost() {
+    let (site, dir) = (site(), data_dir());
+    let authority = Authority::new(dir.path());
+    let (certificate, key) = (authority.certificate(), authority.key());
+    let mut server = site.start(&["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
+    let client = server.client();
+    let serials = |client: &Client| {
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
+                client.address()
+            ))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let run = format!("run {}", sent.load(Ordering::Relaxed));
+                // Each on a connection of its own.
+                let fresh = client.trusting(&authority.own_certificate());
+                assert_eq!(fresh.post("/collect", &small_run("job", &run, 3).to_gzip()).status, 200);
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for _ in 0..3 {
+            let clients = server.metrics();
+            let before: Vec<_> = clients.iter().map(serials).collect();
+            authority.issue();
+            for (client, before) in clients.iter().zip(before) {
+                wait::until("the new certificate", || (serials(client) != before).then_some(()));
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let sent = sent.into_inner();
+    assert!(sent > 20, "{sent}");
+    wait::until("all runs", || {
+        let runs = client.get("/job/job").json();
+        (runs.as_array().map(Vec::len) == Some(sent)).then_some(())
+    });
+    drop(client);
+    assert!(server.stop().success());
+}
+
+/// Real Spark, the listener's token and private authority, and the same against what Spark logged itself.
+#[test]
+fn a_real_spark_sends_over_tls_with_a_token() {
+    let (site, secrets) = (site(), Secrets::new());
+    let authority = Authority::new(secrets.dir.path());
+    let (certificate, key) = (authority.certificate(), authority.key());
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = site.start(&[&secrets.flags()[..], &tls].concat());
+    let version = if site.is_on_kafka() { "4" } else { "3.5" };
+    let own = site.path().join("own");
+    let trust = format!("spark.emberlog.caFile={}", authority.own_certificate().display());
+    let token = format!("spark.emberlog.token.secret={}", secrets.ingest);
+    let ran = spark::run(version, &server.url, &own, &["--conf", &trust, "--conf", &token, "pi"]);
+    assert!(ran.succeeded, "{}", ran.output);
+    let reader = server.client().with_token(&secrets.read);
+    let id = &spark::applications(&own)[0];
+    spark::assert_is_served(&reader, "pi", id, &std::fs::read(own.join(id)).unwrap());
+    // The token is one of the application's properties, and was redacted like all secrets.
+    let events = reader.get(&path(&["job", "pi", id, "events"])).text();
+    assert!(events.contains("spark.emberlog.token.secret") && !events.contains(&secrets.ingest));
+
+    // With a wrong one, the driver's log says once what to do, and the application does not suffer.
+    let wrong = "spark.emberlog.token.secret=emb_wrong-in-driver";
+    let more = ["--conf", &trust, "--conf", wrong, "--conf", "spark.emberlog.drain.timeout=1s", "pi"];
+    let ran = spark::run(version, &server.url, &site.path().join("other"), &more);
+    assert!(ran.succeeded, "{}", ran.output);
+    let said: Vec<_> = ran.output.lines().filter(|it| it.contains("status 401")).collect();
+    assert!(said.len() == 1 && said[0].contains("spark.emberlog.token.secret"), "{said:?}\n{}", ran.output);
+    // Without the authority it says why there is no connection.
+    let more = ["--conf", &token, "--conf", "spark.emberlog.drain.timeout=1s", "pi"];
+    let ran = spark::run(version, &server.url, &site.path().join("third"), &more);
+    assert!(ran.succeeded && ran.output.contains("spark.emberlog.caFile"), "{}", ran.output);
+    assert!(server.stop().success());
+}
+
+/// In every planted token, and nowhere else.
+const PLANTED: &str = "planted-7d2e";
+
+/// Adds a token that a person has already.
+fn keep_token(file: &Path, token: &str, scope: &str) {
+    let mut command = command(&["token", "hash", "--name", scope, "--scope", scope, "--tokens"]);
+    let mut child = command.arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{token}\n").as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
+}
+
+/// Good and bad requests, each with a token in every place where a client may put one.
+fn send_planted(client: &Client, ingest: &str) {
+    let payload = small_run("job", "run", 5);
+    let mut rejected = small_run("job", "rejected", 5);
+    rejected.messages[1].message_type = "other".to_owned();
+    rejected.messages[2].content = "no event".to_owned();
+    let json = payload.to_json();
+    let bodies = [payload.to_gzip(), rejected.to_gzip(), json[..json.len() - 20].to_vec(), vec![0x1f, 0x8b, 1]];
+    let (bearer, wrong) = (format!("Bearer {ingest}"), format!("Bearer emb_{PLANTED}-of-nobody"));
+    let basic = format!("Basic {PLANTED}");
+    for body in &bodies {
+        for headers in [
+            &[("authorization", bearer.as_str())][..],
+            &[("x-api-key", ingest), ("authorization", &basic)],
+            &[("authorization", &wrong)],
+            &[("x-api-key", &wrong)],
+            &[("authorization", &basic)],
+        ] {
+            let answer = client.try_post("/collect", headers, body).unwrap();
+            assert!(!answer.text().contains(PLANTED), "{}", answer.text());
+        }
+        // At most one sample of what is refused is kept in a second.
+        std::thread::sleep(Duration::from_millis(1_100));
+    }
+}
+
+fn files(dir: &Path, seen: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => files(&entry.path(), seen),
+            false => seen.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap())),
+        }
+    }
+}
+
+/// The journals record by record: their files are compressed.
+fn records(site: &Site) -> Vec<(String, Vec<u8>)> {
+    let mut seen = Vec::new();
+    for journal in ["journal", "dlq"] {
+        let mut subscriber = journal::local::open_reader(&site.path().join(journal)).unwrap();
+        let extent = subscriber.extents().unwrap()[0];
+        subscriber.seek(journal::Position { partition: 0, offset: extent.start }).unwrap();
+        let mut next = extent.start;
+        while next < extent.end {
+            for entry in subscriber.next(Duration::from_secs(10)).unwrap() {
+                next = entry.offset + 1;
+                let bytes = [&entry.record.key[..], &entry.record.header, &entry.record.value].concat();
+                seen.push((format!("{journal} {}", entry.offset), bytes));
+            }
+        }
+    }
+    seen
+}
+
+/// The same on Kafka, by Kafka's own consumer.
+fn consumed(name: &str) -> Vec<(String, Vec<u8>)> {
+    let Some(cluster) = topic::own() else { return vec![] };
+    let consume = |topic: &str| {
+        let arguments = ["--topic", topic, "--from-beginning", "--timeout-ms", "8000"];
+        let print = ["--formatter-property", "print.headers=true", "--formatter-property", "print.key=true"];
+        let class = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+        (topic.to_owned(), cluster.tool(class, &[&arguments[..], &print].concat()).into_bytes())
+    };
+    vec![consume(name), consume(&format!("{name}.dlq"))]
+}
+
+#[test]
+fn no_byte_of_a_token_is_kept_or_said_with_and_without_a_tokens_file() {
+    for with_tokens in [true, false] {
+        let (site, dir) = (site(), data_dir());
+        let file = dir.path().join("tokens");
+        let [ingest, read] = ["ingest", "read"].map(|scope| format!("emb_{PLANTED}-{scope}-0123456789"));
+        keep_token(&file, &ingest, "ingest");
+        keep_token(&file, &read, "read");
+        let tokens = ["--tokens", file.to_str().unwrap()];
+        let mut server = site.start(if with_tokens { &tokens } else { &[] });
+        let client = server.client();
+        send_planted(&client, &ingest);
+        let reader = client.with_token(&read);
+        wait::until("the run", || (!reader.events("job", "run").unwrap().is_empty()).then_some(()));
+        wait::until("the dead letters", || {
+            let list = site.dead_letters(&["list", "--json"]).stdout;
+            (String::from_utf8(list).unwrap().lines().count() >= 4).then_some(())
+        });
+        let mut seen = Vec::new();
+        for client in server.metrics() {
+            seen.push(("/metrics".to_owned(), client.with_token(&read).send("GET", "/metrics").body));
+        }
+        let list = site.dead_letters(&["list", "--json"]);
+        assert!(list.status.success(), "{}", said(&list));
+        for line in String::from_utf8(list.stdout).unwrap().lines() {
+            let letter: serde_json::Value = serde_json::from_str(line).unwrap();
+            let shown = site.dead_letters(&["show", letter["id"].as_str().unwrap()]);
+            // The letter holds headers; which are no credentials.
+            assert!(String::from_utf8_lossy(&shown.stdout).contains("content-length"), "{}", said(&shown));
+            seen.push((line.to_owned(), [line.as_bytes(), &shown.stdout].concat()));
+        }
+        let logs = server.logs();
+        assert_eq!(logs.contains("an unknown token"), with_tokens, "{logs}");
+        seen.push(("the log".to_owned(), logs.into_bytes()));
+        drop((client, reader));
+        assert!(server.stop().success());
+        files(site.path(), &mut seen);
+        match site.topic() {
+            None => seen.extend(records(&site)),
+            Some(topic) => seen.extend(consumed(&topic.name)),
+        }
+        let size: usize = seen.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(size > 10_000, "{size}");
+        let has = |bytes: &[u8]| bytes.windows(PLANTED.len()).any(|it| it == PLANTED.as_bytes());
+        let leaks: Vec<_> = seen.iter().filter(|(_, bytes)| has(bytes)).map(|(name, _)| name).collect();
+        assert!(leaks.is_empty(), "with tokens: {with_tokens}: {leaks:?}");
+    }
+}
