@@ -127,6 +127,48 @@ securityContext:
   value: {{ .Values.logFormat | quote }}
 {{- end -}}
 
+{{/* Of those who serve; an empty line if nothing is needed. */}}
+{{- define "emberlog.securityEnv" -}}
+{{- with .Values.security.tokensSecret }}
+- name: EMBERLOG_TOKENS
+  value: {{ printf "/etc/emberlog/tokens/%s" $.Values.security.tokensSecretKey | quote }}
+{{- end }}
+{{- with .Values.security.tlsSecret }}
+- name: EMBERLOG_TLS_CERT
+  value: /etc/emberlog/tls/tls.crt
+- name: EMBERLOG_TLS_KEY
+  value: /etc/emberlog/tls/tls.key
+{{- end }}
+{{- end -}}
+
+{{/* Mounted as folders: only then does Kubernetes exchange the files when a secret changes. */}}
+{{- define "emberlog.securityMounts" -}}
+{{- if .Values.security.tokensSecret }}
+- { name: tokens, mountPath: /etc/emberlog/tokens, readOnly: true }
+{{- end }}
+{{- if .Values.security.tlsSecret }}
+- { name: tls, mountPath: /etc/emberlog/tls, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "emberlog.securityVolumes" -}}
+{{- with .Values.security.tokensSecret }}
+- { name: tokens, secret: { secretName: {{ . }}, defaultMode: 288 } }
+{{- end }}
+{{- with .Values.security.tlsSecret }}
+- { name: tls, secret: { secretName: {{ . }}, defaultMode: 288 } }
+{{- end }}
+{{- end -}}
+
+{{- define "emberlog.scheme" -}}
+{{ ternary "https" "http" (not (empty .Values.security.tlsSecret)) }}
+{{- end -}}
+
+{{/* (dict "root" $ "path" PATH "port" NAME) */}}
+{{- define "emberlog.httpGet" -}}
+httpGet: { path: {{ .path }}, port: {{ .port }}, scheme: {{ include "emberlog.scheme" .root | upper }} }
+{{- end -}}
+
 {{/* (dict "root" $ "own" LIST "extra" LIST): those, and the one of Kafka's secret. */}}
 {{- define "emberlog.volumes" -}}
 {{- $volumes := .own -}}
@@ -150,14 +192,14 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* No liveness depends on Kafka; a slow start of a large store is no fault either. */}}
+{{/* (dict "root" $ "port" NAME). No liveness depends on Kafka; a slow start of a large store is no fault either. */}}
 {{- define "emberlog.liveness" -}}
 startupProbe:
-  httpGet: { path: /health/live, port: http }
+  {{ include "emberlog.httpGet" (dict "root" .root "path" "/health/live" "port" .port) }}
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: { path: /health/live, port: http }
+  {{ include "emberlog.httpGet" (dict "root" .root "path" "/health/live" "port" .port) }}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
@@ -168,6 +210,9 @@ livenessProbe:
 {{- $annotations := dict -}}
 {{- if .root.Values.metrics.annotations -}}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" .port "prometheus.io/path" "/metrics" -}}
+{{- if .root.Values.security.tlsSecret -}}
+{{- $_ := set $annotations "prometheus.io/scheme" "https" -}}
+{{- end -}}
 {{- end -}}
 {{- with merge (dict) .annotations $annotations }}
 annotations:
@@ -213,7 +258,16 @@ spec:
     {{- range .ports }}
     - port: {{ .name }}
       path: /metrics
+      scheme: {{ include "emberlog.scheme" $.root }}
       interval: {{ $.root.Values.metrics.podMonitor.interval }}
+      {{- with $.root.Values.metrics.podMonitor.tokenSecret }}
+      authorization:
+        credentials: { name: {{ . }}, key: {{ $.root.Values.metrics.podMonitor.tokenSecretKey }} }
+      {{- end }}
+      {{- with $.root.Values.metrics.podMonitor.tlsConfig }}
+      tlsConfig:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       relabelings:
         - targetLabel: job
           replacement: emberlog-{{ .job }}

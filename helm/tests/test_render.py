@@ -157,6 +157,71 @@ class Kafka(unittest.TestCase):
         self.assertNotEqual(job(), job(image={"tag": "0.2.0"}))
 
 
+class Security(unittest.TestCase):
+    def test_those_who_serve_have_tokens_and_certificates_in_whole_folders(self):
+        objects = installation("full")
+        expected = {
+            "EMBERLOG_TOKENS": "/etc/emberlog/tokens/tokens.txt",
+            "EMBERLOG_TLS_CERT": "/etc/emberlog/tls/tls.crt",
+            "EMBERLOG_TLS_KEY": "/etc/emberlog/tls/tls.key",
+        }
+        for name, container in containers(objects).items():
+            variables = {k: v for k, v in environment(container).items() if k in expected}
+            mounts = [it for it in container.get("volumeMounts", []) if it["name"] in ("tokens", "tls")]
+            if name == "init":
+                self.assertEqual((variables, mounts), ({}, []))
+                continue
+            self.assertEqual(variables, expected, name)
+            # Kubernetes does not exchange what is mounted by subPath.
+            found = {it["name"]: (it["mountPath"], it["readOnly"], "subPath" in it) for it in mounts}
+            folders = {it: (f"/etc/emberlog/{it}", True, False) for it in ("tokens", "tls")}
+            self.assertEqual(found, folders, name)
+        for workload in workloads(objects):
+            secrets = {it["name"]: it.get("secret") for it in pod(workload)["volumes"]}
+            if workload["kind"] != "Job":
+                self.assertEqual(secrets["tokens"], {"secretName": "emberlog-tokens", "defaultMode": 0o440})
+                self.assertEqual(secrets["tls"], {"secretName": "emberlog-certificate", "defaultMode": 0o440})
+
+    def test_who_asks_the_pods_speaks_as_they_do(self):
+        for objects, scheme in ((installation("full"), "https"), (minimal(), "http")):
+            for name, container in containers(objects).items():
+                for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                    if probe in container:
+                        self.assertEqual(container[probe]["httpGet"]["scheme"], scheme.upper(), name)
+        monitors = [it for it in installation("full") if it["kind"] == "PodMonitor"]
+        endpoints = [it for monitor in monitors for it in monitor["spec"]["podMetricsEndpoints"]]
+        self.assertEqual(len(endpoints), 3)
+        for endpoint in endpoints:
+            self.assertEqual(endpoint["scheme"], "https")
+            credentials = {"name": "emberlog-metrics-token", "key": "bearer"}
+            self.assertEqual(endpoint["authorization"], {"credentials": credentials})
+            self.assertEqual(endpoint["tlsConfig"]["serverName"], "emberlog.example.org")
+        services = [it for it in minimal(security={"tlsSecret": "a"}) if it["kind"] == "Service"]
+        for it in services:
+            self.assertEqual(it["metadata"]["annotations"]["prometheus.io/scheme"], "https")
+
+    def test_a_prometheus_without_a_token_is_told_so_before_it_is_refused(self):
+        values = {
+            "kafka": {"brokers": "kafka:9092"},
+            "security": {"tokensSecret": "a"},
+            "metrics": {"podMonitor": {"enabled": True}},
+        }
+        status, text = helm("template", "test", CHART, values=values)
+        self.assertNotEqual(status, 0)
+        self.assertIn("metrics.podMonitor.tokenSecret is needed", text)
+
+    def test_the_notes_warn_of_what_is_open(self):
+        def notes(**security):
+            values = {"kafka": {"brokers": "kafka:9092"}, "security": security}
+            status, text = helm("install", "test", CHART, "--dry-run=client", values=values)
+            self.assertEqual(status, 0, text)
+            return text[text.index("\nNOTES:"):]
+
+        self.assertIn("WARNING: there are no tokens", notes())
+        self.assertIn("WARNING: without security.tlsSecret", notes(tokensSecret="a"))
+        self.assertNotIn("WARNING", notes(tokensSecret="a", tlsSecret="b"))
+
+
 class Services(unittest.TestCase):
     def test_every_service_budget_and_policy_selects_pods_of_one_workload(self):
         for file in INSTALLATIONS:
@@ -197,7 +262,7 @@ class Services(unittest.TestCase):
         notes = text[text.index("\nNOTES:"):]
         objects = installation("full")
         collector = named(objects, "Service", "-collector")
-        url = f"http://{collector['metadata']['name']}.spark:{collector['spec']['ports'][0]['port']}"
+        url = f"https://{collector['metadata']['name']}.spark:{collector['spec']['ports'][0]['port']}"
         self.assertIn(f"spark.emberlog.url={url}", notes)
         for kind, name in re.findall(r"(deployment|statefulset|service)/([-a-z0-9]+)", notes):
             found = [it for it in objects if it["kind"].lower() == kind and it["metadata"]["name"] == name]

@@ -1,11 +1,13 @@
 """The real programs, with the commands, arguments and variables that the chart renders; no broker is there."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 from chart import INSTALLATIONS, containers, render
 
 BINARIES = Path(os.environ["EMBERLOG_BINARIES"])
+TOKEN = "emb_of-the-tests"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -26,6 +29,13 @@ def free_port():
         return it.getsockname()[1]
 
 
+def certify(folder):
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=a server", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 class Container:
     """A container's process on this machine: its folders and its port are others, its broker does not exist."""
 
@@ -33,14 +43,24 @@ class Container:
         self.container = container
         self.folder = Path(folder)
         self.port = free_port()
-        for name in ("data", "secondary", "kafka"):
+        for name in ("data", "secondary", "kafka", "tokens", "tls"):
             (self.folder / name).mkdir()
+        environment = {it["name"]: it["value"] for it in container["env"]}
+        self.has_tokens = "EMBERLOG_TOKENS" in environment
+        self.scheme = "https" if "EMBERLOG_TLS_CERT" in environment else "http"
+        if self.has_tokens:
+            digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+            (self.folder / "tokens" / Path(environment["EMBERLOG_TOKENS"]).name).write_text(f"a read sha256:{digest}\n")
+        if self.scheme == "https":
+            certify(self.folder / "tls")
         (self.folder / "kafka/client.properties").write_text("sasl.username=emberlog\nsasl.password=hunter2\n")
         shutil.copy(AUTHORITIES, self.folder / "kafka/ca.crt")
 
     def place(self, text):
         for ours, theirs in (
             ("/etc/emberlog/kafka", self.folder / "kafka"),
+            ("/etc/emberlog/tokens", self.folder / "tokens"),
+            ("/etc/emberlog/tls", self.folder / "tls"),
             ("=/data", f"={self.folder}/data"),
             ("=/secondary", f"={self.folder}/secondary"),
         ):
@@ -68,9 +88,14 @@ class Container:
     def said(self):
         return (self.folder / "output").read_text()
 
-    def get(self, path):
+    def get(self, path, token=None):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{self.scheme}://127.0.0.1:{self.port}{path}", headers=headers)
+        trust = None
+        if self.scheme == "https":
+            trust = ssl.create_default_context(cafile=self.folder / "tls" / "tls.crt")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=5, context=trust) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -105,7 +130,8 @@ class Start(unittest.TestCase):
             status, body = it.get("/health/ready")
             self.assertEqual(status, 503)
             self.assertTrue(any(c.get("reason") for c in json.loads(body)["conditions"]), body)
-            self.assertEqual(it.get("/metrics")[0], 200)
+            self.assertEqual(it.get("/metrics", TOKEN)[0], 200)
+            self.assertEqual(it.get("/metrics")[0], 401 if it.has_tokens else 200)
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(30), 0, it.said())
         self.assertNotIn("hunter2", it.said())
