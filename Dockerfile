@@ -38,7 +38,7 @@ RUN --mount=type=cache,id=emberlog-maven,target=/root/.m2/repository,sharing=loc
 FROM debian:bookworm-slim
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 openssl zlib1g \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
     && useradd --no-log-init --uid 10001 --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin emberlog \
     && install -d -o 10001 -g 10001 -m 750 /data

@@ -92,6 +92,7 @@ test-compose: ## build the image and try docker-compose.yml, with services kille
 
 test-monitoring: ## check Prometheus' configuration, the alerts, and the dashboard's expressions
 	@promtool=$$(scripts/tool promtool) && "$$promtool" check config monitoring/prometheus.yml && \
+		"$$promtool" check config --syntax-only monitoring/prometheus-security.yml && \
 		"$$promtool" test rules monitoring/alerts_test.yml && PROMTOOL="$$promtool" monitoring/check-dashboard
 
 lint: ## check format, clippy and shell scripts

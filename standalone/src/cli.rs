@@ -222,8 +222,8 @@ pub enum TokenCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct TokenOptions {
-    /// What it allows; repeatable
-    #[arg(long = "scope", value_name = "SCOPE", value_enum, required = true)]
+    /// What it allows; several with commas
+    #[arg(long = "scope", value_name = "SCOPE", value_enum, required = true, value_delimiter = ',')]
     pub scopes: Vec<Scope>,
     /// Whose it is: letters, digits, `-`, `_`, `.` and `@`. Shown in the server's log [default: a name made of its hash]
     #[arg(long)]

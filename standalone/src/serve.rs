@@ -14,12 +14,17 @@ use service::Server;
 use tokio::runtime::Handle;
 
 use crate::cli::ServeOptions;
-use crate::welcome;
+use crate::welcome::Welcome;
 
 pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     tracing::info!(?options, "starting");
     let server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
-    let (url, admin_url, exposure) = (server.url(), server.admin_url(), server.exposure());
+    let welcome = Welcome {
+        url: server.url(),
+        admin_url: server.admin_url(),
+        needs_token: server.asks_for_tokens(),
+        exposure: server.exposure(),
+    };
     let (registry, health, shutdown) = (server.registry.clone(), server.health.clone(), server.shutdown.clone());
 
     let journals = Journals::open(options, &registry)?;
@@ -47,7 +52,7 @@ pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
     let thread = Thread::start(materializer);
     let ready = health.register("server");
     ready.ready();
-    println!("{}", welcome::text(&url, admin_url.as_deref(), &options.data_dir.path, exposure));
+    println!("{}", welcome.text(&options.data_dir.path));
 
     let failure = tokio::select! {
         () = shutdown.cancelled() => None,

@@ -4,21 +4,41 @@ use std::path::{Path, PathBuf};
 
 const JAR: &str = "emberlog-listener.jar";
 
-/// Where it listens, where the data lie, what is open that should not be, and the line to copy.
-pub fn text(url: &str, admin: Option<&str>, data: &Path, exposure: Option<&str>) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-    let what = if admin.is_some() { "ingest and reads" } else { "ingest, reads, health and metrics" };
-    let exposure = exposure.map(|it| format!("  WARNING    {it}\n")).unwrap_or_default();
-    let admin = admin.map(|url| format!("  admin      {url}   health and metrics\n")).unwrap_or_default();
-    format!(
-        "Emberlog {version}\n  listening  {url}   {what}\n{admin}  data       {}\n{exposure}  try        curl {url}/job\n\n\
-         Send it the events of a Spark application:\n\n  spark-submit --jars {} \\\n    \
-         --conf spark.extraListeners=io.emberlog.EmberlogListener \\\n    \
-         --conf spark.emberlog.url={url} YOUR_APPLICATION\n",
-        data.display(),
-        jar().display()
-    )
+/// What is to be said of a server.
+pub struct Welcome {
+    pub url: String,
+    pub admin_url: Option<String>,
+    pub needs_token: bool,
+    /// What is open that should not be.
+    pub exposure: Option<&'static str>,
+}
+
+impl Welcome {
+    /// Where it listens, where the data lie, and the line to copy.
+    pub fn text(&self, data: &Path) -> String {
+        let (version, url) = (env!("CARGO_PKG_VERSION"), &self.url);
+        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+        let line = |name: &str, text: String| format!("  {name:<9}  {text}\n");
+        let what = if self.admin_url.is_some() { "ingest and reads" } else { "ingest, reads, health and metrics" };
+        let (header, conf) = match self.needs_token {
+            true => ("-H 'Authorization: Bearer TOKEN' ", "    --conf spark.emberlog.token.secret=TOKEN \\\n"),
+            false => ("", ""),
+        };
+        let lines = [
+            Some(line("listening", format!("{url}   {what}"))),
+            self.admin_url.as_ref().map(|url| line("admin", format!("{url}   health and metrics"))),
+            Some(line("data", data.display().to_string())),
+            self.exposure.map(|exposure| line("WARNING", exposure.to_owned())),
+            Some(line("try", format!("curl {header}{url}/job"))),
+        ];
+        format!(
+            "Emberlog {version}\n{}\nSend it the events of a Spark application:\n\n  spark-submit --jars {} \\\n    \
+             --conf spark.extraListeners=io.emberlog.EmberlogListener \\\n{conf}    \
+             --conf spark.emberlog.url={url} YOUR_APPLICATION\n",
+            lines.into_iter().flatten().collect::<String>(),
+            jar().display()
+        )
+    }
 }
 
 /// The listener as installed beside this program or built in the working folder, else only its name.

@@ -56,7 +56,7 @@ pub enum Error {
     TokensLine { path: PathBuf, line: usize, problem: auth::Problem },
     #[error("{} has more than {limit} tokens", path.display())]
     TooManyTokens { path: PathBuf, limit: usize },
-    #[error("not a token that can be kept: {0}")]
+    #[error(transparent)]
     Token(#[from] auth::Problem),
     #[error("the system gives no random numbers")]
     Random,

@@ -74,6 +74,11 @@ impl Server {
         self.admin.as_ref().map(|it| self.security.url(it))
     }
 
+    /// Whether requests need a token.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.security.guard.is_on()
+    }
+
     /// What is open to the network here that should not be.
     pub fn exposure(&self) -> Option<&'static str> {
         [Some(&self.main), self.admin.as_ref()].into_iter().flatten().find_map(|it| self.security.exposure(it))
