@@ -31,8 +31,8 @@ mod rebuild;
 mod recorded;
 #[path = "../redaction.rs"]
 mod redaction;
-#[path = "../ship.rs"]
-mod ship;
 #[path = "../security.rs"]
 mod security;
+#[path = "../ship.rs"]
+mod ship;
 mod spark;
