@@ -5,7 +5,7 @@ use std::time::Duration;
 use bench::Workload;
 use event::{ReceivedAt, Redaction};
 
-use super::{Context, per_second};
+use super::{Context, per_second, protocols};
 use crate::client::{Body, post_all};
 use crate::machine;
 use crate::records::LIMITS;
@@ -41,7 +41,7 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
     std::fs::remove_dir_all(&dir)?;
 
     let figure = |name: &str, value, unit| Figure::new("collect", name, value, unit);
-    Ok(vec![
+    let mut figures = vec![
         figure("rate on one core", per_second(events, cpu), "events/s")
             .limit(per_second(events, decoding), "decode only")
             .goal(Goal::RatioAtLeast(0.6)),
@@ -53,7 +53,9 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
             .limit(wire as f64 / events as f64, "on the wire, gzip")
             .goal(Goal::AtMost(80.0)),
         figure("peak memory", peak as f64 / 1e6, "MB"),
-    ])
+    ];
+    figures.extend(protocols::figures(&workload)?);
+    Ok(figures)
 }
 
 /// What no collector can do without: inflate, read the envelope, validate and identify every event.
