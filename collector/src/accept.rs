@@ -96,7 +96,8 @@ impl Collector {
     ) -> Result<(Payload, Lease), Error> {
         let timer = self.metrics.decode_seconds.start_timer();
         let is_gzip = encoding == Encoding::Gzip || body.starts_with(&gzip::MAGIC);
-        let is_small = body.len() <= if is_gzip { SMALL_GZIP } else { SMALL };
+        let holds_gzip = is_gzip || matches!(form, Form::Delight(_));
+        let is_small = body.len() <= if holds_gzip { SMALL_GZIP } else { SMALL };
         let collector = self.clone();
         let work = move || {
             let (payload, bytes) = decode(form, body, is_gzip, &collector.options, &mut lease)?;

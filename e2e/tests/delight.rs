@@ -238,3 +238,29 @@ fn an_application_that_nothing_came_of_is_not_found_and_the_answer_says_what_to_
     let at_collector = Client::new(&server.url).get("/apps/none");
     assert_eq!((at_collector.status, at_collector.message()), (404, answer.message()));
 }
+
+#[test]
+fn ids_may_be_anything() {
+    let site = site();
+    let server = site.start(&[]);
+    let client = server.client();
+    const UUID: &str = "02079b28-91ee-4c4e-ae84-65e316674a35";
+    let long = "x".repeat(4096);
+    for (id, job) in [
+        (format!("a/b c-{UUID}"), "a/b c"),
+        (format!("-----{UUID}"), "unnamed"),
+        ("..".to_owned(), ".."),
+        ("%2F\n\"'<é>".to_owned(), "%2F\n\"'<é>"),
+        (long.clone(), long.as_str()),
+    ] {
+        post(&client, "/collector/heartbeat/", serde_json::json!({"dmAppId": id}).to_string().as_bytes());
+        post(&client, "/collector//bulk", &bulk(&id, 1, "{\"Event\":\"E\"}\n"));
+        let run = run_with(&client, &id, 1);
+        assert_eq!((&run["job_name"], &run["run_id"]), (&job.into(), &id.as_str().into()));
+        assert_eq!(served(&client, job, &id), [r#"{"Event":"E"}"#]);
+    }
+    // What names nothing is kept for a person to look at, and not sent again and again.
+    for id in ["", &"x".repeat(4097)] {
+        assert_eq!(post(&client, "/collector/bulk", &bulk(id, 1, "{\"Event\":\"E\"}\n"))["dead_lettered"], 1);
+    }
+}

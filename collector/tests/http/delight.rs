@@ -212,3 +212,13 @@ async fn what_may_succeed_later_is_answered_503_in_time_with_one_message() {
     }
     assert!(server.events.records().is_empty() && server.dead_letters.records().is_empty());
 }
+
+#[tokio::test]
+async fn another_method_is_told_which_to_use_at_every_spelling() {
+    let server = start(Options::default()).await;
+    for path in ["/collector/bulk", "/collector/bulk/", "/collector//bulk"] {
+        let answer =
+            server.raw(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!((answer.status, answer.message()), (405, format!("{path} takes POST, not GET.").as_str()));
+    }
+}

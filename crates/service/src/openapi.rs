@@ -83,8 +83,14 @@ impl Paths {
 
     fn not_allowed(&self, request: &Request) -> Response {
         let path = request.extensions().get::<MatchedPath>().map_or("this path", MatchedPath::as_str);
-        let methods = self.0.get(path).map(|methods| methods.join(", ")).unwrap_or_default();
-        let message = format!("{path} takes {methods}, not {}.", bounded(request.method().as_str()));
+        let method = bounded(request.method().as_str());
+        // Other spellings of a path are not described by themselves.
+        let described = path.replace("//", "/");
+        let methods = self.0.get(path).or_else(|| self.0.get(described.trim_end_matches('/')));
+        let (methods, message) = match methods.map(|methods| methods.join(", ")) {
+            Some(methods) => (methods.clone(), format!("{path} takes {methods}, not {method}.")),
+            None => (String::new(), format!("{path} does not take {method}.")),
+        };
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", message);
         ([(header::ALLOW, methods)], problem).into_response()
     }
