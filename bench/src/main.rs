@@ -56,6 +56,8 @@ enum Part {
     Idle,
     /// Making the store anew
     Rebuild,
+    /// Event logs in and out
+    Logs,
     /// The three programs on a real Kafka
     Kafka,
 }
@@ -68,6 +70,7 @@ impl Part {
             Self::Serve => parts::serve::run(context),
             Self::Idle => parts::idle::run(context),
             Self::Rebuild => parts::rebuild::run(context),
+            Self::Logs => parts::logs::run(context),
             Self::Kafka => parts::kafka::run(context),
         }
     }

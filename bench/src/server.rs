@@ -89,6 +89,14 @@ fn collect() -> anyhow::Result<()> {
     })
 }
 
+/// A command of the product, without what it prints.
+pub fn tool() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap_or_default());
+    command.env(ROLE, Role::Emberlog.text()).env("EMBERLOG_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    command
+}
+
 /// A running child.
 #[derive(Debug)]
 pub struct Server {

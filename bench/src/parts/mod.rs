@@ -4,6 +4,7 @@ pub mod apply;
 pub mod collect;
 pub mod idle;
 pub mod kafka;
+pub mod logs;
 pub mod protocols;
 pub mod rebuild;
 pub mod serve;
