@@ -4,16 +4,27 @@
 pub const MAX_LINE_BYTES: usize = 256 << 20;
 
 /// Splits at `\n` alone: Spark's texts hold other line separators.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     partial: Vec<u8>,
+    limit: usize,
 }
 
-/// A line is longer than [`MAX_LINE_BYTES`].
-#[derive(Debug, PartialEq, Eq)]
+impl Default for Lines {
+    fn default() -> Self {
+        Self::with_limit(MAX_LINE_BYTES)
+    }
+}
+
+/// A line is longer than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
 impl Lines {
+    pub fn with_limit(limit: usize) -> Self {
+        Self { partial: Vec::new(), limit }
+    }
+
     /// Hands out each whole line, without its `\n`.
     pub fn push<E: From<TooLong>>(
         &mut self,
@@ -21,7 +32,7 @@ impl Lines {
         mut line: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
-            if self.partial.len() + end > MAX_LINE_BYTES {
+            if self.partial.len() + end > self.limit {
                 return Err(TooLong.into());
             }
             if self.partial.is_empty() {
@@ -34,7 +45,7 @@ impl Lines {
             }
             bytes = &bytes[end + 1..];
         }
-        if self.partial.len() + bytes.len() > MAX_LINE_BYTES {
+        if self.partial.len() + bytes.len() > self.limit {
             return Err(TooLong.into());
         }
         self.partial.extend_from_slice(bytes);
@@ -52,6 +63,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_does_not_end_takes_no_more_memory_than_its_limit() {
+        let push = |pieces: &[&str]| {
+            let mut lines = Lines::with_limit(8);
+            let result = pieces.iter().try_for_each(|it| lines.push(it.as_bytes(), |_| Ok::<_, TooLong>(())));
+            assert!(lines.rest().len() <= 8);
+            result
+        };
+        assert_eq!(push(&["12345678\n", "1234", "5678", "\n"]), Ok(()));
+        assert_eq!([push(&["123456789\n"]), push(&["1234", "56789"]), push(&["1234", "56789\n"])], [Err(TooLong); 3]);
+    }
 
     proptest! {
         #[test]

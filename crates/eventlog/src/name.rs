@@ -28,7 +28,8 @@ pub struct Name {
 pub fn single(name: &str) -> Option<Name> {
     let (name, in_progress) = strip(name, IN_PROGRESS);
     let (app, codec) = extension(name);
-    let is_app = !app.is_empty() && !app.starts_with(EVENTS_PREFIX) && !app.starts_with(STATUS_PREFIX);
+    let is_app =
+        !app.is_empty() && !app.starts_with('.') && !app.starts_with(EVENTS_PREFIX) && !app.starts_with(STATUS_PREFIX);
     is_app.then(|| Name { app: app.to_owned(), codec, in_progress })
 }
 
