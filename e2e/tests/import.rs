@@ -7,6 +7,7 @@ use std::process::Output;
 use e2e::client::path;
 use e2e::payload::small_run;
 use e2e::process::said;
+use e2e::security::{Authority, new_token};
 use e2e::server::{Server, Site, command, data_dir};
 use serde_json::{Value, json};
 
@@ -226,4 +227,71 @@ fn names_from_a_log_name_a_run_and_nothing_else() {
         assert_eq!(served(&server, job, id), format!("{start}\n"), "{job:?} {id:?}");
     }
     assert!(server.stop().success());
+}
+
+#[test]
+fn each_command_needs_its_scope_and_trusts_whom_it_is_told_to() {
+    let site = site();
+    let secrets = data_dir();
+    let authority = Authority::new(secrets.path());
+    let tokens = secrets.path().join("tokens");
+    let [certificate, key] = [authority.certificate(), authority.key()];
+    let mut server = site.start(&[
+        "--tokens",
+        text(&tokens_with(&tokens)),
+        "--tls-cert",
+        text(&certificate),
+        "--tls-key",
+        text(&key),
+    ]);
+    let ca = authority.own_certificate();
+    let run = |scope: Option<&str>, ca: Option<&Path>, arguments: &[&str]| {
+        let mut command = command(&arguments[..1]);
+        command.args(["--url", &server.url]).args(&arguments[1..]);
+        ca.map(|ca| _ = command.arg("--ca-file").arg(ca));
+        scope.map(|scope| _ = command.arg("--token-file").arg(secrets.path().join(scope)));
+        let output = command.output().unwrap();
+        for scope in SCOPES {
+            let token = std::fs::read_to_string(secrets.path().join(scope)).unwrap();
+            assert!(!said(&output).contains(&token), "no output has a token");
+        }
+        output
+    };
+    let log = fixture("spark-4.3.lz4");
+    let import = ["import", "--patience", "1s", text(&log)];
+    let id = app_id(&plain());
+    for (output, says) in [
+        (run(None, Some(&ca), &import), "401"),
+        (run(Some("read"), Some(&ca), &import), "403"),
+        (run(Some("ingest"), None, &import), "certificate"),
+        (run(Some("ingest"), Some(&ca), &["export", JOB, &id]), "403"),
+        (run(Some("ingest"), Some(&ca), &["import", "--replace", text(&log)]), ""),
+    ] {
+        assert_eq!(output.status.success(), says.is_empty(), "{}", said(&output));
+        assert!(said(&output).contains(says), "{}", said(&output));
+    }
+    let again = run(Some("ingest"), Some(&ca), &import);
+    assert!(said(&again).contains("already there"), "{}", said(&again));
+    let refused = run(Some("ingest"), Some(&ca), &["import", "--replace", text(&log)]);
+    assert!(!refused.status.success() && said(&refused).contains("administration"), "{}", said(&refused));
+    let replaced = run(Some("admin"), Some(&ca), &["import", "--replace", text(&log)]);
+    assert!(replaced.status.success() && said(&replaced).contains("1 logs imported"), "{}", said(&replaced));
+    let exported = run(Some("read"), Some(&ca), &["export", JOB, &id]);
+    assert!(exported.status.success());
+    assert_same(&String::from_utf8(exported.stdout).unwrap(), &plain());
+    for scope in SCOPES {
+        let token = std::fs::read_to_string(secrets.path().join(scope)).unwrap();
+        assert!(!server.logs().contains(&token), "no log of a server has a token");
+    }
+    assert!(server.stop().success());
+}
+
+const SCOPES: [&str; 3] = ["ingest", "read", "admin"];
+
+/// Tokens of each scope, in files of their own too.
+fn tokens_with(tokens: &Path) -> PathBuf {
+    for scope in SCOPES {
+        std::fs::write(tokens.with_file_name(scope), new_token(tokens, scope, scope)).unwrap();
+    }
+    tokens.to_owned()
 }
