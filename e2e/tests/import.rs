@@ -248,8 +248,12 @@ fn each_command_needs_its_scope_and_trusts_whom_it_is_told_to() {
     let run = |scope: Option<&str>, ca: Option<&Path>, arguments: &[&str]| {
         let mut command = command(&arguments[..1]);
         command.args(["--url", &server.url]).args(&arguments[1..]);
-        ca.map(|ca| _ = command.arg("--ca-file").arg(ca));
-        scope.map(|scope| _ = command.arg("--token-file").arg(secrets.path().join(scope)));
+        if let Some(ca) = ca {
+            command.arg("--ca-file").arg(ca);
+        }
+        if let Some(scope) = scope {
+            command.arg("--token-file").arg(secrets.path().join(scope));
+        }
         let output = command.output().unwrap();
         for scope in SCOPES {
             let token = std::fs::read_to_string(secrets.path().join(scope)).unwrap();
