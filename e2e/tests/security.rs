@@ -1,6 +1,7 @@
 //! Tokens and TLS of a whole deployment: who gets in, what is exchanged while it runs, and where no token may be.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use e2e::client::{Client, path};
 use e2e::payload::small_run;
-use e2e::process::said;
+use e2e::process::{command_of, said};
 use e2e::security::{Authority, new_token};
 use e2e::server::{Site, command, data_dir};
 use e2e::{spark, topic, wait};
@@ -264,6 +265,70 @@ fn a_real_spark_sends_over_tls_with_a_token() {
     assert!(server.stop().success());
 }
 
+#[test]
+fn the_command_line_speaks_to_a_server_with_its_token_and_authority() {
+    let (site, secrets) = (site(), Secrets::new());
+    let authority = Authority::new(secrets.dir.path());
+    let (certificate, key) = (authority.certificate(), authority.key());
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = site.start(&[&secrets.flags()[..], &tls].concat());
+    let mut payload = small_run("job", "run", 5);
+    payload.messages[1].message_type = "other".to_owned();
+    let answer = server.client().with_token(&secrets.ingest).post("/collect", &payload.to_gzip());
+    assert_eq!(answer.json()["dead_lettered"], 1, "{}", answer.text());
+    let token = secrets.dir.path().join("own-token");
+    let replay = |token_text: &str, more: &[&str]| {
+        std::fs::write(&token, format!("{token_text}\n")).unwrap();
+        let to = ["replay", "0", "--url", &server.url, "--token-file", token.to_str().unwrap()];
+        site.dead_letters(&[&to[..], more].concat())
+    };
+    let trust = authority.own_certificate();
+    let trust = ["--ca-file", trust.to_str().unwrap()];
+    let sent = replay(&secrets.ingest, &trust);
+    assert!(said(&sent).contains("0 stored, 1 not"), "{}", said(&sent));
+    let refused = replay(&secrets.read, &trust);
+    assert!(said(&refused).contains("403") && said(&refused).contains("scope ingest"), "{}", said(&refused));
+    let unknown = replay("emb_wrong", &trust);
+    assert!(said(&unknown).contains("401") && said(&unknown).contains("not known here"), "{}", said(&unknown));
+    let untrusted = replay(&secrets.ingest, &[]);
+    assert!(said(&untrusted).contains("certificate"), "{}", said(&untrusted));
+    for output in [&sent, &refused, &unknown, &untrusted] {
+        assert!(!said(output).contains(&secrets.ingest), "{}", said(output));
+    }
+    assert!(server.stop().success());
+}
+
+#[test]
+fn flags_that_protect_nothing_end_the_start() {
+    let (site, dir) = (site(), data_dir());
+    let wrong = dir.path().join("wrong");
+    std::fs::write(&wrong, "emb_in-clear\n").unwrap();
+    let wrong = wrong.to_str().unwrap();
+    for (flags, says) in [
+        (&["--tls-cert", wrong][..], "--tls-key"),
+        (&["--tls-key", wrong], "--tls-cert"),
+        (&["--tls-cert", wrong, "--tls-key", wrong], "holds no certificate"),
+        (&["--tokens", wrong], "line 1: this is a token itself"),
+        (&["--tokens", "/does/not/exist"], "/does/not/exist"),
+    ] {
+        let programs: &[(&str, &[&str])] = match site.is_on_kafka() {
+            false => &[("emberlog", &["serve"])],
+            true => &[
+                ("emberlog-collector", &["--kafka-brokers", "127.0.0.1:1"]),
+                ("emberlog-materializer", &["run", "--kafka-brokers", "127.0.0.1:1"]),
+                ("emberlog-api", &[]),
+            ],
+        };
+        for (program, arguments) in programs {
+            let mut command = command_of(program, arguments);
+            command.args(["--listen", "127.0.0.1:0"]).args(flags).current_dir(dir.path());
+            let output = command.output().unwrap();
+            assert!(!output.status.success() && said(&output).contains(says), "{program}: {}", said(&output));
+            assert!(!said(&output).contains("emb_in-clear"), "{}", said(&output));
+        }
+    }
+}
+
 /// In every planted token, and nowhere else.
 const PLANTED: &str = "planted-7d2e";
 
@@ -282,10 +347,20 @@ fn send_planted(client: &Client, ingest: &str) {
     rejected.messages[1].message_type = "other".to_owned();
     rejected.messages[2].content = "no event".to_owned();
     let json = payload.to_json();
-    let bodies = [payload.to_gzip(), rejected.to_gzip(), json[..json.len() - 20].to_vec(), vec![0x1f, 0x8b, 1]];
+    let cut = json[..json.len() - 20].to_vec();
+    let requests = [
+        ("/collect", payload.to_gzip()),
+        ("/collect", rejected.to_gzip()),
+        ("/collect", cut.clone()),
+        ("/collect", vec![0x1f, 0x8b, 1]),
+        ("/collector/bulk", cut.clone()),
+        ("/collector/heartbeat", cut),
+        ("/v1/ingest/job/lines", b"{\"Event\":\"E\"}\nno event\n".to_vec()),
+        ("/v1/ingest/job/refused", b"no event".to_vec()),
+    ];
     let (bearer, wrong) = (format!("Bearer {ingest}"), format!("Bearer emb_{PLANTED}-of-nobody"));
     let basic = format!("Basic {PLANTED}");
-    for body in &bodies {
+    for (path, body) in &requests {
         for headers in [
             &[("authorization", bearer.as_str())][..],
             &[("x-api-key", ingest), ("authorization", &basic)],
@@ -293,7 +368,7 @@ fn send_planted(client: &Client, ingest: &str) {
             &[("x-api-key", &wrong)],
             &[("authorization", &basic)],
         ] {
-            let answer = client.try_post("/collect", headers, body).unwrap();
+            let answer = client.try_post(path, headers, body).unwrap();
             assert!(!answer.text().contains(PLANTED), "{}", answer.text());
         }
         // At most one sample of what is refused is kept in a second.
@@ -357,7 +432,7 @@ fn no_byte_of_a_token_is_kept_or_said_with_and_without_a_tokens_file() {
         wait::until("the run", || (!reader.events("job", "run").unwrap().is_empty()).then_some(()));
         wait::until("the dead letters", || {
             let list = site.dead_letters(&["list", "--json"]).stdout;
-            (String::from_utf8(list).unwrap().lines().count() >= 4).then_some(())
+            (String::from_utf8(list).unwrap().lines().count() >= 8).then_some(())
         });
         let mut seen = Vec::new();
         for client in server.metrics() {
@@ -365,13 +440,16 @@ fn no_byte_of_a_token_is_kept_or_said_with_and_without_a_tokens_file() {
         }
         let list = site.dead_letters(&["list", "--json"]);
         assert!(list.status.success(), "{}", said(&list));
+        let mut paths = BTreeSet::new();
         for line in String::from_utf8(list.stdout).unwrap().lines() {
             let letter: serde_json::Value = serde_json::from_str(line).unwrap();
             let shown = site.dead_letters(&["show", letter["id"].as_str().unwrap()]);
             // The letter holds headers; which are no credentials.
             assert!(String::from_utf8_lossy(&shown.stdout).contains("content-length"), "{}", said(&shown));
+            paths.insert(letter["path"].as_str().unwrap().to_owned());
             seen.push((line.to_owned(), [line.as_bytes(), &shown.stdout].concat()));
         }
+        assert!(paths.len() >= 4, "{paths:?}");
         let logs = server.logs();
         assert_eq!(logs.contains("an unknown token"), with_tokens, "{logs}");
         seen.push(("the log".to_owned(), logs.into_bytes()));

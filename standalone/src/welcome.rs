@@ -49,3 +49,25 @@ fn jar() -> PathBuf {
     let built = Path::new("listener").join("target").join(JAR);
     installed.into_iter().chain([built]).find(|it| it.is_file()).unwrap_or_else(|| JAR.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_to_copy_have_a_token_where_one_is_needed_and_a_warning_where_all_is_open() {
+        let welcome = |needs_token, exposure| {
+            let url = "http://10.0.0.1:5000".to_owned();
+            Welcome { url, admin_url: None, needs_token, exposure }.text(Path::new("/data"))
+        };
+        let open = welcome(false, Some("NO TOKENS"));
+        assert!(
+            open.contains("\n  WARNING    NO TOKENS\n") && open.contains("curl http://10.0.0.1:5000/job"),
+            "{open}"
+        );
+        let closed = welcome(true, None);
+        assert!(closed.contains("curl -H 'Authorization: Bearer TOKEN' http"), "{closed}");
+        assert!(closed.contains("    --conf spark.emberlog.token.secret=TOKEN \\\n    --conf"), "{closed}");
+        assert!(!closed.contains("WARNING"), "{closed}");
+    }
+}

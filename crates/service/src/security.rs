@@ -68,3 +68,39 @@ impl Security {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Tokens;
+
+    #[tokio::test]
+    async fn what_is_open_to_a_network_is_told_and_what_is_not_is_not() {
+        let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::new());
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let [certificate, key] = ["tls.crt", "tls.key"].map(|it| dir.path().join(it));
+        std::fs::write(&certificate, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let tls = Tls::start(&certificate, &key, &registry, CancellationToken::new()).await.unwrap();
+        for (tokens, tls, says) in [
+            (None, None, Some("NO TOKENS")),
+            (None, Some(tls.clone()), Some("NO TOKENS")),
+            (Some(Tokens::default()), None, Some("NO TLS")),
+            (Some(Tokens::default()), Some(tls), None),
+        ] {
+            let guard = Guard::with(tokens, &Registry::new()).unwrap();
+            let security = Security { guard, tls };
+            for (address, is_open) in [("0.0.0.0:0", true), ("127.0.0.1:0", false), ("127.9.9.9:0", false)] {
+                let listener = TcpListener::bind(address).await.unwrap();
+                let said = security.exposure(&listener);
+                assert_eq!(said.is_some(), is_open && says.is_some(), "{address} {says:?}");
+                assert!(said.is_none_or(|it| it.starts_with(says.unwrap())), "{said:?}");
+                assert!(security.url(&listener).starts_with(if security.tls.is_some() {
+                    "https://"
+                } else {
+                    "http://"
+                }));
+            }
+        }
+    }
+}
