@@ -70,6 +70,9 @@ fn secrets_are_redacted_and_bad_lines_are_dead_letters_as_a_server_does_it() {
     std::fs::write(&log, format!("{start}\n{environment}\nno JSON\n{large}\n{{\"Event\":\"End\"}}\n")).unwrap();
     let first = imported(data.path(), &[log.to_str().unwrap()]);
     assert_eq!((&first["stored"], &first["dead_lettered"]), (&json!(3), &json!(2)), "{first}");
+    // What is a dead letter already does not become another one.
+    let again = imported(data.path(), &[log.to_str().unwrap()]);
+    assert_eq!((&again["already_there"], &again["dead_lettered"]), (&json!(1), &json!(0)), "{again}");
     let server = Server::start(data.path(), &[]);
     let events = e2e::wait::until("the events", || {
         let events = String::from_utf8(server.client().events("job", "app-1").unwrap()).unwrap();
@@ -79,5 +82,6 @@ fn secrets_are_redacted_and_bad_lines_are_dead_letters_as_a_server_does_it() {
     assert!(server.stop().success());
     let letters = command(&["dlq", "list", "--data-dir"]).arg(data.path()).output().unwrap();
     let text = said(&letters);
+    assert_eq!(text.matches("app-1").count(), 2, "{text}");
     assert!(text.contains("not_json") && text.contains("too_large") && text.contains("app-1"), "{text}");
 }

@@ -56,6 +56,9 @@ pub fn import(
         }
         status = Status::default();
     }
+    if status.ingested > status.next && status.ingested == status.events && is_all_there(log, &status)? {
+        return Ok(Outcome::AlreadyThere { incomplete: log.in_progress });
+    }
     if rules.dry_run {
         return count(log, &status, progress);
     }
@@ -65,6 +68,22 @@ pub fn import(
         Err(error) if error.is::<AnotherLog>() => Ok(Outcome::LeftAlone(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Where lines became dead letters, the run has holes, and only the count of the others tells that they are there: sent again,
+/// they would do no harm, but there would be more dead letters.
+fn is_all_there(log: &Log, status: &Status) -> anyhow::Result<bool> {
+    let largest = collector::Options::default().event_bytes;
+    let is_event = |line: &[u8]| {
+        line.len() <= largest && std::str::from_utf8(line).is_ok_and(|it| event::spark::validate(it).is_ok())
+    };
+    let mut good = 0;
+    let mut count = |chunk: Chunk| {
+        good += chunk.bytes.split(|b| *b == b'\n').filter(|line| is_event(line)).count() as u64;
+        Ok::<_, anyhow::Error>(())
+    };
+    LogReader::new(0, CHUNK_BYTES).read(log, &mut |_| (), &mut count)?;
+    Ok(good == status.ingested)
 }
 
 /// Why a run is not to be touched.
