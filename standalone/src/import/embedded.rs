@@ -20,7 +20,7 @@ use prometheus::Registry;
 use store::Reader;
 use tokio::runtime::Runtime;
 
-use super::target::{Attempt, Feed, Sent, Status, Target};
+use super::target::{Attempt, Feed, Sent, Status, Target, number};
 use crate::data_dir::DataDir;
 
 /// Publications of one log that wait to be durable, so that packing and fsync do not wait for decoding.
@@ -159,6 +159,14 @@ impl Target for Embedded {
             Ok::<_, store::Error>(events.next()?.map(|(_, event)| event.to_vec()))
         })?;
         Ok(found)
+    }
+
+    fn only_attempt(&self, run: &RunName) -> anyhow::Result<Option<u32>> {
+        let Some(record) = self.reader.run(run.hash())? else { return Ok(None) };
+        Ok(match record.summary.applications().as_slice() {
+            [only] => Some(number(only.start.as_ref().and_then(|it| it.attempt.as_deref()))),
+            _ => None,
+        })
     }
 
     fn reopen(&self, run: &RunName) -> anyhow::Result<()> {

@@ -56,7 +56,12 @@ pub fn import(
         }
         status = Status::default();
     }
-    if status.ingested > status.next && status.ingested == status.events && is_all_there(log, &status)? {
+    let may_have_holes = status.ingested > status.next && status.ingested == status.events;
+    if may_have_holes
+        && rules.as_attempt.is_none()
+        && target.only_attempt(&attempt.run)? == Some(attempt.number)
+        && is_all_there(log, &status)?
+    {
         return Ok(Outcome::AlreadyThere { incomplete: log.in_progress });
     }
     if rules.dry_run {
@@ -71,7 +76,7 @@ pub fn import(
 }
 
 /// Where lines became dead letters, the run has holes, and only the count of the others tells that they are there: sent again,
-/// they would do no harm, but there would be more dead letters.
+/// they would do no harm, but there would be more dead letters. The run must have no other attempt, whose events are counted too.
 fn is_all_there(log: &Log, status: &Status) -> anyhow::Result<bool> {
     let largest = collector::Options::default().event_bytes;
     let is_event = |line: &[u8]| {

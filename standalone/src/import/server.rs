@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::target::{Attempt, Feed, Sent, Status, Target};
+use super::target::{Attempt, Feed, Sent, Status, Target, number};
 use crate::client::{self, Client};
 
 /// On this machine compressing costs more than it saves, but a server takes no larger bodies.
@@ -95,6 +95,17 @@ impl Target for Server {
         answer.into_reader().read_to_end(&mut line)?;
         line.pop_if(|last| *last == b'\n');
         Ok(Some(line).filter(|line| !line.is_empty()))
+    }
+
+    fn only_attempt(&self, run: &RunName) -> anyhow::Result<Option<u32>> {
+        let json = match self.json(&format!("/v1/runs/{}", run.hash())) {
+            Err(error) if is_refused(&error) => return Ok(None),
+            json => json?,
+        };
+        Ok(match json["applications"].as_array().map(Vec::as_slice) {
+            Some([only]) => Some(number(only["attempt"].as_str())),
+            _ => None,
+        })
     }
 
     fn reopen(&self, run: &RunName) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! What logs are imported into: a server, or the embedded journal of one that does not run.
 
-use event::RunName;
+use event::{RunName, ingest};
 use eventlog::Chunk;
 
 /// An attempt of a run.
@@ -36,11 +36,19 @@ pub trait Target: Send + Sync {
     /// The event at this place of a run that has one attempt.
     fn event(&self, run: &RunName, place: u64) -> anyhow::Result<Option<Vec<u8>>>;
 
+    /// The attempt by its `App Attempt ID`, if the run has no other.
+    fn only_attempt(&self, run: &RunName) -> anyhow::Result<Option<u32>>;
+
     /// Empties the run, so that it can be imported anew.
     fn reopen(&self, run: &RunName) -> anyhow::Result<()>;
 
     /// Takes the lines of one attempt, in order.
     fn feed<'a>(&'a self, attempt: &Attempt) -> anyhow::Result<Box<dyn Feed + 'a>>;
+}
+
+/// The number of an attempt, by what Spark calls it.
+pub fn number(attempt: Option<&str>) -> u32 {
+    attempt.and_then(|it| it.parse().ok()).filter(|it| *it <= ingest::MAX_ATTEMPT).unwrap_or(0)
 }
 
 pub trait Feed {
