@@ -25,7 +25,7 @@ impl Broker {
         if let Ok(address) = std::env::var("EMBERLOG_KAFKA_BROKERS") {
             return Ok(Self { address, own: None });
         }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_ports()?;
         let broker = Self { address: format!("127.0.0.1:{port}"), own: Some((dir.to_owned(), port)) };
         broker.script("start")?;
         Ok(broker)
@@ -88,6 +88,18 @@ impl Broker {
         self.script("stop")?;
         self.script("start")
     }
+}
+
+/// A port that is free together with the next one, which the script takes for the controller.
+fn free_ports() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0")?;
+        let port = first.local_addr()?.port();
+        if port.checked_add(1).is_some_and(|next| TcpListener::bind(("127.0.0.1", next)).is_ok()) {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no two ports side by side are free")
 }
 
 impl Drop for Broker {
