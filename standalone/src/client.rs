@@ -16,6 +16,8 @@ use ureq::{Agent, Body};
 const MAX_REDIRECTS: usize = 5;
 /// Answers are small, except events, which are streamed.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
+/// Read from a connection at once: with less, a stream of events waits for the reader more than for the server.
+const READ_BYTES: usize = 1 << 20;
 /// A server answers within five seconds, and a stream goes on or is cut by it.
 const SILENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "EMBERLOG_TOKEN";
@@ -105,6 +107,7 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
+            .input_buffer_size(READ_BYTES)
             .user_agent(concat!("emberlog/", env!("CARGO_PKG_VERSION")));
         if let Some(file) = &flags.ca_file {
             config = config.tls_config(TlsConfig::builder().root_certs(roots(file)?).build());
