@@ -102,18 +102,16 @@ impl Retention {
         let mut bytes: u64 = 0;
         let mut runs: HashMap<usize, u64> = HashMap::new();
         let mut expired = Vec::new();
-        // What is kept whatever the limits counts first: the others make room for it.
-        let (kept, others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|it| it.is_kept);
-        for it in kept.into_iter().chain(others) {
+        for it in candidates {
             let count = runs.entry(it.job).or_default();
+            *count += 1;
+            bytes = bytes.saturating_add(it.bytes);
             let is_over = self.max_age.is_some_and(|max| it.silence > max)
-                || self.max_bytes.is_some_and(|max| bytes.saturating_add(it.bytes) > max)
-                || self.max_runs.is_some_and(|max| *count >= max);
+                || self.max_bytes.is_some_and(|max| bytes > max)
+                || self.max_runs.is_some_and(|max| *count > max);
+            // One that is kept although it is over takes no room from newer ones: they would go before older ones.
             if is_over && !it.is_kept {
                 expired.push(it.hash);
-            } else {
-                bytes = bytes.saturating_add(it.bytes);
-                *count += 1;
             }
         }
         expired
@@ -237,10 +235,13 @@ mod tests {
         let retention = Retention { max_bytes: Some(10), ..Retention::default() };
         let runs: Vec<_> = (1..=5).map(|at| candidate(0, at, 4, DAY, false)).collect();
         assert_eq!(started(&retention, &runs), [(0, 1), (0, 2), (0, 3)]);
+        // A small one does not outlive a large newer one.
+        let runs: Vec<_> = (1..=3).map(|at| candidate(0, at, at.unsigned_abs() * 4, DAY, false)).collect();
+        assert_eq!(started(&retention, &runs), [(0, 1), (0, 2), (0, 3)]);
     }
 
     #[test]
-    fn a_run_that_is_kept_counts_and_stays_however_old_it_is() {
+    fn a_run_that_is_kept_stays_however_old_it_is_and_pushes_no_newer_one_out() {
         let limits = [
             Retention { max_age: Some(Duration::ZERO), ..Retention::default() },
             Retention { max_bytes: Some(0), ..Retention::default() },
@@ -250,9 +251,10 @@ mod tests {
             let runs = [candidate(0, 1, 5, DAY, true), candidate(0, 2, 5, DAY, false)];
             assert_eq!(started(&retention, &runs), [(0, 2)], "{retention:?}");
         }
-        let retention = Retention { max_runs: Some(1), ..Retention::default() };
-        let runs = [candidate(0, 1, 5, DAY, true), candidate(0, 2, 5, DAY, false)];
-        assert_eq!(started(&retention, &runs), [(0, 2)]);
+        let retention = Retention { max_runs: Some(2), max_bytes: Some(10), ..Retention::default() };
+        let kept = [true, true, false, true, false];
+        let runs: Vec<_> = (1..).zip(kept).map(|(at, is_kept)| candidate(0, at, 5, DAY, is_kept)).collect();
+        assert_eq!(started(&retention, &runs), [(0, 3)]);
     }
 
     #[test]

@@ -38,8 +38,6 @@ pub struct Options {
     /// Event logs: files, rolling logs, folders of them, s3://BUCKET/PREFIX
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
-    #[command(flatten)]
-    pub server: client::Flags,
     /// Import into this folder of a server that does not run, instead of into a server
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<std::path::PathBuf>,
@@ -67,6 +65,8 @@ pub struct Options {
     /// With --data-dir: keep secrets as they come
     #[arg(long, env = "EMBERLOG_NO_REDACTION")]
     pub no_redaction: bool,
+    #[command(flatten)]
+    pub server: client::Flags,
 }
 
 impl Options {

@@ -32,14 +32,14 @@ pub struct Options {
     /// The folder that Spark writes its event logs to (spark.eventLog.dir)
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    #[command(flatten)]
-    pub server: client::Flags,
     /// How often to look for what is new
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration)]
     pub poll: Duration,
     /// Pass over logs that were last written longer ago than this [default: send all]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub since: Option<Duration>,
+    #[command(flatten)]
+    pub server: client::Flags,
 }
 
 /// Ends with 0 after a signal.
