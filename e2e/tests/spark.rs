@@ -49,7 +49,9 @@ fn examples_are_served_as_spark_logged_them(version: &str) {
         assert_eq!(run["complete"], true, "{run}");
         outcomes.push((job, run["outcome"].clone()));
     }
-    let failed: Vec<_> = outcomes.iter().filter(|(_, it)| it == "failed").map(|(job, _)| job.as_str()).collect();
+    // The end of a streaming query cancels the batch under way, if there is one: its last job has failed then.
+    let failed = outcomes.iter().filter(|(job, it)| it == "failed" && job != "streaming");
+    let failed: Vec<_> = failed.map(|(job, _)| job.as_str()).collect();
     assert_eq!(failed, ["failing"], "{outcomes:?}");
 
     let (ours, theirs) = (describe(version, &exported, &ids), describe(version, &own, &ids));
