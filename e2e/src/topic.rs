@@ -8,7 +8,7 @@ use kafka_broker::Cluster;
 
 use crate::process::{command_of, said};
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(1));
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(Cluster::undisturbed);
 
 /// The broker of this test program, for tests that administer it; none if the user named one of theirs.
 pub fn own() -> Option<&'static Cluster> {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// More than anything here takes on two busy processors.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// More than anything here takes on two processors that others use too.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until there is an answer.
 ///

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use event::dead_letter::DeadLetter;
+use journal::patient::{self, Patient};
 use journal::{Extent, Position, Subscriber, kafka, local};
 use prometheus::Registry;
 
@@ -56,7 +57,8 @@ impl Source {
             return Ok(Box::new(local::open_reader(&self.data_dir.dead_letters())?));
         };
         let metrics = kafka::SubscriberMetrics::register(&Registry::new(), &settings.topic)?;
-        Ok(Box::new(kafka::Subscriber::open(settings, kafka::SubscriberOptions::default(), metrics)?))
+        let subscriber = kafka::Subscriber::open(settings, kafka::SubscriberOptions::default(), metrics)?;
+        Ok(Box::new(Patient::new(subscriber, patient::PATIENCE)))
     }
 }
 
@@ -93,7 +95,7 @@ fn visit_partition(
     offset: u64,
     visit: &mut dyn FnMut(Id, DeadLetter) -> anyhow::Result<bool>,
 ) -> anyhow::Result<bool> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const PATIENCE: Duration = patient::PATIENCE;
     let Extent { partition, end, .. } = extent;
     subscriber.seek(Position { partition, offset })?;
     let (mut next, mut came) = (offset, Instant::now());

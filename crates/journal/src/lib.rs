@@ -11,6 +11,7 @@ pub mod contract;
 pub mod kafka;
 pub mod local;
 pub mod partition;
+pub mod patient;
 
 use std::fmt::Debug;
 use std::future::Future;

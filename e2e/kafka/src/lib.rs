@@ -107,6 +107,11 @@ impl Cluster {
         Self::with_properties(nodes, &[])
     }
 
+    /// One node for tests that leave it alone: a busy machine may keep it silent for long without it being fenced.
+    pub fn undisturbed() -> Self {
+        Self::with_properties(1, &[("broker.session.timeout.ms", "60000")])
+    }
+
     /// `extra` are broker properties beside, or instead of, those for tests.
     pub fn with_properties(nodes: usize, extra: &[(&str, &str)]) -> Self {
         let ports: Vec<Ports> = (0..nodes).map(|_| Ports::free()).collect();

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use journal::kafka;
+use journal::patient::{self, Patient};
 use service::telemetry;
 
 pub use check::check;
@@ -112,7 +113,8 @@ pub fn main() -> ExitCode {
 fn rebuild_from_topic(command: &RebuildCommand) -> anyhow::Result<ExitCode> {
     let store = command.data_dir.store();
     let registry = prometheus::Registry::new();
-    let mut subscriber = run::subscriber(command.kafka.settings()?, &registry)?;
+    let subscriber = run::subscriber(command.kafka.settings()?, &registry)?;
+    let mut subscriber = Patient::new(subscriber, patient::PATIENCE);
     let source = match command.from {
         Source::Topic => crate::rebuild::Source::Journal,
         Source::Store => crate::rebuild::Source::Store,
