@@ -1,21 +1,23 @@
 //! The life of a materializer: start at the stored offset, apply what comes, move to a new generation when a
 //! rebuild has made one, halt when going on would skip or mix records, stop.
 
-use std::collections::BTreeMap;
+mod adopt;
+mod halted;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event::ReceivedAt;
 use journal::{Extent, Subscriber};
-use store::generation::{Generations, Held, Next};
-use store::{Applied, Reader, Writer};
+use store::generation::{Generations, Held};
+use store::{Reader, Writer};
 
-use crate::halt::{Files, Halt, Order};
+use crate::halt::Files;
 use crate::poison::{Limit, Quarantine};
 use crate::retention::{Due, Watch};
-use crate::start::{WAIT, doubts, start};
-use crate::{Applier, Error, Metrics, Outcome, Poison, Result, Retention};
+use crate::start::{WAIT, start};
+use crate::{Applier, Error, Metrics, Outcome, Result, Retention};
 
 /// Opens the journal: at the start, and again after a halt.
 pub type Connect = Box<dyn FnMut() -> Result<Box<dyn Subscriber>, journal::Error> + Send>;
@@ -273,129 +275,6 @@ impl Materializer {
     }
 }
 
-/// A new generation.
-impl Materializer {
-    /// Moves to a generation that a rebuild has finished. The old one is served until the new one has applied as
-    /// much, so that no answer goes back in time.
-    fn adopt_if_ready(&mut self, stop: &AtomicBool) -> Result<()> {
-        let Some((next, writer)) = self.ready_generation()? else { return Ok(()) };
-        let adopted = self.catch_up(&next, writer, stop);
-        if adopted.is_err() {
-            self.begin()?;
-        }
-        adopted
-    }
-
-    fn ready_generation(&self) -> Result<Option<(Next, Writer)>> {
-        let Some(next) = self.generations.next()?.filter(|next| next.ready) else { return Ok(None) };
-        match Writer::open(&self.generations.path(next.generation), &self.options.store) {
-            // The rebuild has not closed it yet.
-            Err(store::Error::Locked(_)) => Ok(None),
-            writer => Ok(Some((next, writer?))),
-        }
-    }
-
-    fn catch_up(&mut self, next: &Next, writer: Writer, stop: &AtomicBool) -> Result<()> {
-        let goal = self.applier.progress().clone();
-        let mut applier = Applier::new(writer, goal.keys().copied())?;
-        start(self.subscriber()?, applier.progress())?;
-        while !has_reached(applier.progress(), &goal) {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Stopped);
-            }
-            let entries = self.subscriber()?.next(WAIT)?;
-            let quarantine = &mut self.hooks.quarantine;
-            // What is below the goal is in the dead letters already.
-            applier.apply(entries, &mut |poison: &[Poison]| {
-                let is_new = |it: &&Poison| goal.get(&it.partition).is_none_or(|goal| it.offset >= goal.next_offset);
-                let new: Vec<Poison> = poison.iter().filter(is_new).cloned().collect();
-                if new.is_empty() { Ok(()) } else { quarantine(&new) }
-            })?;
-        }
-        self.adopt(next, applier)
-    }
-
-    fn adopt(&mut self, next: &Next, applier: Applier) -> Result<()> {
-        self.generations.adopt(next)?;
-        self.reader.follow(&applier.writer().reader());
-        self.applier = applier;
-        tracing::info!(generation = next.generation, source = next.source, "serving a new generation of the store");
-        Ok(())
-    }
-}
-
-/// Halts.
-impl Materializer {
-    /// Says why nothing is applied, and waits for a person's order, or for a store that was rebuilt.
-    fn halt(&mut self, error: &Error, stop: &AtomicBool) -> Result<()> {
-        let halt = Halt::of(error);
-        // What reads on in the background would tell the same again.
-        self.subscriber = None;
-        // Before anybody hears of it: who does may order at once what leads out.
-        if let Err(error) = self.files.set_halted(&halt) {
-            tracing::warn!(%error, "the reason of a halt cannot be written down");
-        }
-        tracing::error!(%error, state = halt.state, "the materializer has halted; reads go on");
-        self.metrics.halted.with_label_values(&[&halt.state]).set(1);
-        (self.hooks.state)(State::Halted(error));
-        let ended = self.wait_for_a_person(stop);
-        self.metrics.halted.with_label_values(&[&halt.state]).set(0);
-        ended
-    }
-
-    fn wait_for_a_person(&mut self, stop: &AtomicBool) -> Result<()> {
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Stopped);
-            }
-            match self.files.order() {
-                Ok(Some(order)) => return self.resume(order, stop),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "not an order"),
-            }
-            if let Some((next, writer)) = self.ready_generation()? {
-                // Its offsets are those of the journal as it is now; there is nothing to wait for.
-                return self.adopt(&next, Applier::open(writer)?);
-            }
-            std::thread::sleep(WAIT);
-        }
-    }
-
-    fn resume(&mut self, order: Order, stop: &AtomicBool) -> Result<()> {
-        tracing::warn!(accept_gap = order.accept_gap, "going on as ordered");
-        self.poison.reset();
-        let result = if order.accept_gap { self.retrying_gap(stop) } else { Ok(()) };
-        // Done or impossible: an order is never followed twice.
-        self.files.clear_order()?;
-        result
-    }
-
-    fn retrying_gap(&mut self, stop: &AtomicBool) -> Result<()> {
-        loop {
-            match self.accept_gap() {
-                Err(error) if error.is_retryable() && !stop.load(Ordering::Relaxed) => {
-                    tracing::warn!(%error, "the journal cannot be compared yet; it is tried again");
-                    self.subscriber = None;
-                    std::thread::sleep(self.options.retry);
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Partitions that are not as they were applied are read anew from their start: what is stored is recognised.
-    fn accept_gap(&mut self) -> Result<()> {
-        let mut subscriber = (self.hooks.connect)()?;
-        let extents = subscriber.extents()?;
-        let doubts = doubts(subscriber.as_mut(), &extents, self.applier.progress())?;
-        let partitions: Vec<u32> = doubts.iter().filter_map(Error::partition).collect();
-        let runs = self.applier.accept_gap(extents.iter().map(|it| it.partition), &partitions)?;
-        tracing::warn!(?partitions, runs, "a gap was accepted; runs that had not finished are marked");
-        self.subscriber = Some(subscriber);
-        Ok(())
-    }
-}
-
 /// A rebuild that ends while nobody serves holds the store for moments: no reason to refuse a server's start.
 fn hold(generations: &Generations) -> Result<Held> {
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -406,8 +285,4 @@ fn hold(generations: &Generations) -> Result<Held> {
             held => return Ok(held?),
         }
     }
-}
-
-fn has_reached(progress: &BTreeMap<u32, Applied>, goal: &BTreeMap<u32, Applied>) -> bool {
-    goal.iter().all(|(partition, goal)| progress.get(partition).is_some_and(|it| it.next_offset >= goal.next_offset))
 }

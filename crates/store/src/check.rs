@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use event::RunHash;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::fold::run::{Run, Samples, Summary};
+use crate::fold::run::{Run, Samples};
+use crate::fold::summary::Summary;
 use crate::table::run::RunNumber;
 use crate::{Applied, Error, Line, Reader, Result, View};
 

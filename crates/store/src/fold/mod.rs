@@ -2,6 +2,8 @@
 //! arrival, because payloads come late and shuffled. A new one is a file here and a call in [`fold`].
 
 pub mod run;
+pub mod spans;
+pub mod summary;
 
 use event::EventKey;
 
