@@ -27,6 +27,14 @@ pub fn part(run: &Run, chosen: Option<usize>) -> Result<(Part, Option<Applicatio
             return Err(Error::BadRequest(format!("application is {n}; the run has {count}, counted from 1")));
         }
     };
+    let left_out = run.summary.applications_left_out;
+    if left_out > 0 && index + 2 == applications.len() {
+        return Err(Error::BadRequest(format!(
+            "The run holds {left_out} applications more than are told apart, and they follow application {}: its events \
+             cannot be told from theirs. All events of the run can be read without `application`.",
+            index + 1
+        )));
+    }
     let application = applications.get(index).cloned();
     let begin = if index == 0 { None } else { application.as_ref().map(|it| it.begins_at) };
     let end = applications.get(index + 1).map(|it| it.begins_at);
@@ -69,6 +77,22 @@ mod tests {
     use store::RunNumber;
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_told_apart_is_refused() {
+        let name = RunName::new("hourly", "always the same").unwrap();
+        let mut run = Run::new(&name, RunNumber { partition: 0, number: 0 }, 0, ReceivedAt(0));
+        for n in 0..300 {
+            let at = |order| EventKey { order, sequence: Sequence(0), identity: Identity(0) };
+            let start = format!(r#"{{"Event":"SparkListenerApplicationStart","App ID":"{n}","Timestamp":{n}}}"#);
+            store::fold(&mut run, at(n * 10), start.as_bytes());
+            store::fold(&mut run, at(n * 10 + 5), br#"{"Event":"SparkListenerApplicationEnd","Timestamp":1}"#);
+        }
+        let id = |chosen| part(&run, Some(chosen)).map(|(_, it)| it.unwrap().start.unwrap().app_id.unwrap());
+        assert_eq!([id(254).unwrap(), id(256).unwrap()], ["253", "299"]);
+        let refused = id(255).unwrap_err().to_string();
+        assert!(refused.contains("44 applications more") && refused.contains("application 255"), "{refused}");
+    }
 
     #[test]
     fn file_names_are_those_of_spark_and_safe() {

@@ -79,7 +79,8 @@ pub enum MissingPart {
     Events,
     /// The ApplicationEnd of an application before the last.
     End,
-    /// Records that the journal lost before they were applied; some may have been of this run.
+    /// Records that the journal lost before they were applied, of which some may have been of this run; or records of this
+    /// run that could not be applied (`quarantined`).
     Records,
 }
 
@@ -94,7 +95,10 @@ pub struct RunBody {
     /// Whether nothing is known to be missing so far.
     complete: bool,
     missing: Vec<MissingPart>,
+    /// In order; of more than 256, the first 255 and the last.
     applications: Vec<RunApplication>,
+    /// Applications before the last that are not listed.
+    applications_left_out: u64,
     events: u64,
     /// Bytes of the events, without line breaks.
     bytes: u64,
@@ -181,6 +185,7 @@ impl RunBody {
             complete: missing.is_empty(),
             missing,
             applications: run.summary.applications().iter().map(RunApplication::from).collect(),
+            applications_left_out: run.summary.applications_left_out,
             events: run.summary.events,
             bytes: run.summary.bytes,
             samples: run.samples.count,

@@ -233,6 +233,11 @@ pub(crate) fn apply(
         let step = match Step::of(&entry.record) {
             Ok(step) => step,
             Err(reason) => {
+                // A run that nothing else came of is no run: anybody may have made the key up.
+                if let Some(state) = runs.stored(&entry.record.key, lookup)? {
+                    state.run.arrival.quarantined += 1;
+                    state.changed = true;
+                }
                 outcome.poison.push(Poison::new(entry, reason));
                 continue;
             }

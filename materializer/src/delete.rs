@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use event::{Deletion, ReceivedAt, RunHash};
 use journal::Entry;
-use store::{Batch, Cause, Gone, Run, RunCursor, RunNumber, View};
+use store::{Batch, Cause, Gone, Reader, Run, RunCursor, RunNumber, View};
 
 use crate::apply::narrow;
 use crate::step::{self, Poison};
-use crate::{Applier, Outcome, Result, Retention};
+use crate::{Applier, Error, Outcome, Result, Retention};
 
 /// Runs listed at once.
 const PAGE: usize = 1000;
@@ -109,6 +109,36 @@ impl Applier {
             return Ok(0);
         }
         forget.iter().for_each(|(run, partition)| batch.remove_gone(*run, *partition));
+        self.commit_removal(batch, removed)
+    }
+
+    /// Removes the runs that have expired from `served` since this store was begun beside it: they must not come back, not
+    /// even until the next look. Returns how many were removed.
+    pub(crate) fn expire_as(&mut self, served: &Reader) -> Result<u64> {
+        let expired = served.view(|view| {
+            let (mut expired, mut after) = (Vec::new(), None);
+            while let Some((run, partition, gone)) = view.next_gone(after)? {
+                after = Some((run, partition));
+                if gone.cause == Cause::Expired && self.writer.gone(run, partition)?.is_none() {
+                    expired.push((run, partition, gone));
+                }
+            }
+            Ok::<_, Error>(expired)
+        })?;
+        let mut count = 0;
+        for page in expired.chunks(PAGE) {
+            let mut batch = Batch::default();
+            for (run, partition, gone) in page {
+                batch.put_gone(*run, *partition, gone)?;
+            }
+            let runs: Vec<RunHash> = page.iter().map(|(run, ..)| *run).collect();
+            let removed = self.writer.reader().view(|view| remove(view, &runs, &mut batch))?;
+            count += self.commit_removal(batch, removed)?;
+        }
+        Ok(count)
+    }
+
+    fn commit_removal(&mut self, batch: Batch, removed: Vec<RunNumber>) -> Result<u64> {
         self.commit(batch)?;
         self.runs.forget();
         let count = removed.len() as u64;

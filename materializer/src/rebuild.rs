@@ -10,7 +10,7 @@ use event::EventKey;
 use journal::{Extent, Subscriber};
 use serde::{Deserialize, Serialize};
 use store::generation::{Generations, Next, Number};
-use store::{Applied, Batch, Cause, Reader, Run, RunNumber, Writer};
+use store::{Applied, Batch, Reader, Run, RunNumber, Writer};
 
 use crate::start::{doubts, start};
 use crate::{Applier, Error, Result};
@@ -86,8 +86,8 @@ pub fn make(
     }
     let mut writer = Writer::open(&generations.path(next.generation), &options.store)?;
     if let Some(served) = &served {
-        // Deletions are in the journal; what has expired only the served store knows.
-        copy_gone(served, &mut writer, |cause| options.source == Source::Store || cause == Cause::Expired)?;
+        // What has expired only the served store knows; and the journal may no longer hold the record of a deletion.
+        copy_gone(served, &mut writer)?;
         if options.source == Source::Store {
             copy(served, &mut writer, stop, report)?;
         }
@@ -102,7 +102,7 @@ pub fn make(
 
 /// Makes a ready generation the current one if no process serves the store; otherwise waits until that one did.
 /// `false`: not adopted within the time.
-pub fn adopt(dir: &Path, generation: Number, patience: Duration) -> Result<bool> {
+pub fn adopt(dir: &Path, generation: Number, options: &store::Options, patience: Duration) -> Result<bool> {
     const STEP: Duration = Duration::from_millis(100);
     let generations = Generations::open(dir)?;
     let mut waited = Duration::ZERO;
@@ -114,6 +114,12 @@ pub fn adopt(dir: &Path, generation: Number, patience: Duration) -> Result<bool>
             && next.ready
             && next.generation == generation
         {
+            let served = generations.path(generations.current_or_first()?);
+            if served.exists() {
+                let mut applier = Applier::open(Writer::open(&generations.path(generation), options)?)?;
+                applier.expire_as(&Reader::frozen(&served, options)?)?;
+                applier.writer().sync()?;
+            }
             generations.adopt(&next)?;
             return Ok(true);
         }
@@ -165,15 +171,13 @@ fn refuse_loss(served: &Reader, subscriber: &mut dyn Subscriber) -> Result<()> {
     Ok(())
 }
 
-fn copy_gone(served: &Reader, writer: &mut Writer, is_meant: impl Fn(Cause) -> bool) -> Result<()> {
+fn copy_gone(served: &Reader, writer: &mut Writer) -> Result<()> {
     let mut batch = Batch::default();
     served.view(|view| {
         let mut after = None;
         while let Some((run, partition, gone)) = view.next_gone(after)? {
             after = Some((run, partition));
-            if is_meant(gone.cause) {
-                batch.put_gone(run, partition, &gone)?;
-            }
+            batch.put_gone(run, partition, &gone)?;
             if batch.size() >= BATCH {
                 writer.commit(std::mem::take(&mut batch))?;
             }

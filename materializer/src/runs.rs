@@ -166,19 +166,39 @@ impl Runs {
                 return Ok(Found::Gone);
             }
             let indexed = stored.as_ref().map(Run::started_at);
-            let run = stored.unwrap_or_else(|| new_run(&name));
-            let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new(), samples: HashSet::new() };
-            // A copy, lest the key's slice pins the buffer it was cut from.
-            self.by_key.insert(Bytes::copy_from_slice(key), state);
+            self.keep(key, stored.unwrap_or_else(|| new_run(&name)), indexed);
         }
-        let Some(state) = self.by_key.get_mut(key) else {
-            return Ok(Found::Bad("the run is not in memory".to_owned()));
-        };
+        Ok(self.touch(key).map_or_else(|| Found::Bad("the run is not in memory".to_owned()), Found::Here))
+    }
+
+    /// The run of a record's key, if there is one.
+    pub fn stored(&mut self, key: &Bytes, lookup: &impl Lookup) -> Result<Option<&mut State>> {
+        if !self.by_key.contains_key(key) {
+            let Ok(name) = RunName::from_key(key) else { return Ok(None) };
+            let stored = match lookup.run(&name) {
+                Err(store::Error::Collision { .. }) => None,
+                stored => stored?,
+            };
+            let Some(run) = stored else { return Ok(None) };
+            let indexed = Some(run.started_at());
+            self.keep(key, run, indexed);
+        }
+        Ok(self.touch(key))
+    }
+
+    fn keep(&mut self, key: &Bytes, run: Run, indexed: Option<i64>) {
+        let state = State { run, indexed, changed: false, used: 0, slots: HashMap::new(), samples: HashSet::new() };
+        // A copy, lest the key's slice pins the buffer it was cut from.
+        self.by_key.insert(Bytes::copy_from_slice(key), state);
+    }
+
+    fn touch(&mut self, key: &Bytes) -> Option<&mut State> {
+        let state = self.by_key.get_mut(key)?;
         if state.used != self.batch {
             state.used = self.batch;
             self.touched.push(Bytes::copy_from_slice(key));
         }
-        Ok(Found::Here(state))
+        Some(state)
     }
 
     /// Visits the runs that this batch has changed.

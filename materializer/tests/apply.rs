@@ -7,7 +7,7 @@ use event::{EventKey, GeneratedAt, Header, Identity, Kind, Protocol, ReceivedAt,
 use journal::{Entry, Record};
 use materializer::{Applier, Poison};
 use proptest::prelude::*;
-use store::{Reader, Writer};
+use store::{Missing, Reader, Writer};
 
 const NO_POISON: fn(&[Poison]) -> Result<(), journal::Error> = |poison| panic!("poison: {poison:?}");
 
@@ -192,4 +192,11 @@ fn poison_is_safe_before_the_offset_moves_past_it() {
     assert_eq!(quarantined.iter().map(|it| it.record.clone()).collect::<Vec<_>>(), bad);
     assert_eq!(applier.progress()[&0].next_offset, 6);
     assert_eq!(store::check(&applier.writer().reader(), |_, _| ()).unwrap().events, 1);
+    // Its run tells of those under its key, and no other run came of them.
+    let name = RunName::new("job", "run 0").unwrap();
+    let run = applier.writer().run(&name).unwrap().unwrap();
+    assert_eq!((run.arrival.quarantined, run.missing().contains(&Missing::Records)), (4, true));
+    let other = Record { key: RunName::new("job", "other").unwrap().to_key().into(), ..bad[1].clone() };
+    applier.apply(vec![Entry { partition: 0, offset: 6, record: other }], &mut |_| Ok(())).unwrap();
+    assert_eq!(store::check(&applier.writer().reader(), |_, _| ()).unwrap().runs, 1);
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use event::{GeneratedAt, Header, Identity, Kind, Protocol, ReceivedAt, RunName, Sequence};
+use event::{Deletion, GeneratedAt, Header, Identity, Kind, Protocol, ReceivedAt, RunName, Sequence};
 use journal::{Entry, Extent, Position, Record, Subscriber};
 use materializer::rebuild::{self, Source};
-use materializer::{Error, Halt, Hooks, Materializer, Metrics, Options, Order, Poison, Resumed, State};
+use materializer::{Error, Halt, Hooks, Materializer, Metrics, Options, Order, Poison, Resumed, Retention, State};
 use prometheus::Registry;
 use store::{Checked, Missing, Reader, generation::Generations};
 
@@ -148,6 +148,10 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path, journal: &Memory) -> Self {
+        Self::with(dir, journal, quick())
+    }
+
+    fn with(dir: &Path, journal: &Memory, options: Options) -> Self {
         let halted: Arc<Mutex<Option<Halt>>> = Arc::default();
         let seen = halted.clone();
         let state = move |state: State<'_>| {
@@ -156,7 +160,8 @@ impl Running {
                 State::Halted(error) => Some(Halt::of(error)),
             };
         };
-        let materializer = open(dir, Hooks { state: Box::new(state), ..hooks(journal) });
+        let hooks = Hooks { state: Box::new(state), ..hooks(journal) };
+        let materializer = Materializer::open(dir, hooks, Metrics::new(&Registry::new()).unwrap(), options).unwrap();
         let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
         let told = stop.clone();
         Self { reader, stop, thread: Some(std::thread::spawn(move || materializer.run(&told))), halted }
@@ -224,7 +229,7 @@ fn a_rebuild_from_either_source_has_the_digest_of_what_it_replaces() {
         let sent: BTreeSet<usize> = (0..2000).filter(|i| i % 11 != 10).map(|i| i - usize::from(i % 5 == 4)).collect();
         assert_eq!((before.runs, before.events, before.samples), (7, sent.len() as u64, 200));
         let generation = make(dir.path(), &journal, source).unwrap();
-        assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+        assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
         assert_eq!(generation, 2);
         let after = check(&current(dir.path()));
         assert_eq!((after.digest, after.events), (before.digest, before.events), "{source:?}");
@@ -250,7 +255,7 @@ fn a_rebuild_that_was_killed_goes_on_though_the_store_has_grown_meanwhile() {
         journal.append(records(1500, 700));
         let expected = fill(dir.path(), &journal);
         let generation = make(dir.path(), &journal, source).unwrap();
-        assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+        assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
         assert_eq!(check(&current(dir.path())).digest, expected.digest, "{source:?}");
     }
 }
@@ -285,7 +290,7 @@ fn a_rebuild_ends_though_the_journal_grows_all_the_time() {
     let mut growing = Growing(journal.clone(), 0);
     let never = AtomicBool::new(false);
     let generation = rebuild::make(dir.path(), &mut growing, &options(Source::Journal), &never, &mut |_| ()).unwrap();
-    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
     assert_eq!(fill(dir.path(), &journal).digest, fill(tempfile::tempdir().unwrap().path(), &journal).digest);
 }
 
@@ -308,7 +313,7 @@ fn a_running_materializer_takes_a_rebuilt_store_over_and_no_answer_goes_back() {
     for (round, source) in [(1, Source::Journal), (2, Source::Store)] {
         journal.append(records(1000 * round, 1000));
         let generation = make(dir.path(), &journal, source).unwrap();
-        assert!(rebuild::adopt(dir.path(), generation, Duration::from_secs(60)).unwrap());
+        assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::from_secs(60)).unwrap());
     }
     until(|| applied(&running.reader) == 3000);
     stop.store(true, Ordering::Relaxed);
@@ -333,7 +338,7 @@ fn a_journal_that_forgot_runs_makes_no_store_without_them_unless_told() {
 
     // A refusal begins nothing: what it advises can be done at once.
     let generation = make(dir.path(), &journal, Source::Store).unwrap();
-    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
     assert_eq!(check(&current(dir.path())).digest, before.digest);
 
     let accept = rebuild::Options { accept_loss: true, ..options(Source::Journal) };
@@ -344,7 +349,7 @@ fn a_journal_that_forgot_runs_makes_no_store_without_them_unless_told() {
     let restart = rebuild::Options { restart: true, ..accept };
     let generation =
         rebuild::make(dir.path(), &mut journal.clone(), &restart, &AtomicBool::new(false), &mut |_| ()).unwrap();
-    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
     let after = check(&current(dir.path()));
     assert!(after.events < before.events, "{} of {}", after.events, before.events);
 }
@@ -509,7 +514,7 @@ fn a_store_whose_journal_was_cut_back_loses_nothing_by_a_rebuild_from_itself() {
     let refused = rebuild(false).unwrap_err();
     assert!(matches!(refused, Error::Gap { .. }), "{refused}");
     let generation = rebuild(true).unwrap();
-    assert!(rebuild::adopt(dir.path(), generation, Duration::ZERO).unwrap());
+    assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
     let after = check(&current(dir.path()));
     assert_eq!((after.digest, after.applied[0].1.next_offset), (before.digest, 200));
     // It goes on with what comes.
@@ -534,4 +539,80 @@ fn what_the_journal_may_forget_is_only_what_was_synced() {
     assert!(told.lock().unwrap().iter().all(|offset| *offset <= applied(&reader)));
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap().unwrap();
+}
+
+fn deletion(run: &str) -> Record {
+    let id = RunName::new("job", run).unwrap().hash();
+    let deletion = Deletion::Run { id, reopen: false };
+    Record { key: deletion.to_key().into(), header: Deletion::header(ReceivedAt(2)).into(), value: "".into() }
+}
+
+#[test]
+fn a_deleted_run_stays_gone_though_the_journal_has_forgotten_the_deletion() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 100).into_iter().chain([deletion("run 3")]));
+    assert_eq!(fill(dir.path(), &journal).runs, 6);
+    journal.forget(101);
+    let accept = rebuild::Options { accept_loss: true, ..options(Source::Journal) };
+    let generation =
+        rebuild::make(dir.path(), &mut journal.clone(), &accept, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    assert!(rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::ZERO).unwrap());
+    journal.append(records(100, 100));
+    assert_eq!(fill(dir.path(), &journal).runs, 6, "late events of it are dropped");
+}
+
+/// Waits with the first records until told.
+#[derive(Debug)]
+struct Held {
+    memory: Memory,
+    begun: Arc<AtomicBool>,
+    go: Arc<AtomicBool>,
+}
+
+impl Subscriber for Held {
+    fn extents(&mut self) -> Result<Vec<Extent>, journal::Error> {
+        self.memory.extents()
+    }
+
+    fn seek(&mut self, position: Position) -> Result<(), journal::Error> {
+        self.memory.seek(position)
+    }
+
+    fn next(&mut self, max_wait: Duration) -> Result<Vec<Entry>, journal::Error> {
+        self.begun.store(true, Ordering::Relaxed);
+        until(|| self.go.load(Ordering::Relaxed));
+        self.memory.next(max_wait)
+    }
+}
+
+#[test]
+fn what_expires_while_a_store_is_rebuilt_does_not_come_back_when_it_is_adopted() {
+    let looks_once =
+        Retention { max_age: Some(Duration::ZERO), interval: Duration::from_secs(3600), ..Retention::default() };
+    for is_served in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Memory::with(records(0, 500));
+        assert_eq!(fill(dir.path(), &journal).runs, 7);
+        let (begun, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let mut held = Held { memory: journal.clone(), begun: begun.clone(), go: go.clone() };
+        let path = dir.path().to_owned();
+        let rebuild = std::thread::spawn(move || {
+            rebuild::make(&path, &mut held, &options(Source::Journal), &AtomicBool::new(false), &mut |_| ()).unwrap()
+        });
+        until(|| begun.load(Ordering::Relaxed));
+        let running = Running::with(dir.path(), &journal, Options { retention: looks_once.clone(), ..quick() });
+        until(|| check(&running.reader).runs == 0);
+        let served = match is_served {
+            true => Some(running),
+            false => running.stop().map(|()| None).unwrap(),
+        };
+        go.store(true, Ordering::Relaxed);
+        let generation = rebuild.join().unwrap();
+        let adopted = rebuild::adopt(dir.path(), generation, &store::Options::default(), Duration::from_secs(60));
+        assert!(adopted.unwrap());
+        assert_eq!(check(&current(dir.path())).runs, 0, "served: {is_served}");
+        if let Some(running) = served {
+            running.stop().unwrap();
+        }
+    }
 }

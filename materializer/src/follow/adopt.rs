@@ -51,7 +51,8 @@ impl Materializer {
         self.adopt(next, applier)
     }
 
-    pub(super) fn adopt(&mut self, next: &Next, applier: Applier) -> Result<()> {
+    pub(super) fn adopt(&mut self, next: &Next, mut applier: Applier) -> Result<()> {
+        applier.expire_as(&self.reader)?;
         self.generations.adopt(next)?;
         self.reader.follow(&applier.writer().reader());
         self.applier = applier;

@@ -55,7 +55,7 @@ pub fn rebuild(
     })?;
     line.clear();
     println!("generation {generation} is ready; waiting until it is served");
-    if !rebuild::adopt(store, generation, options.patience)? {
+    if !rebuild::adopt(store, generation, &chosen.store, options.patience)? {
         println!("the running server has not taken it over yet; it will when it is caught up");
         return Ok(ExitCode::FAILURE);
     }

@@ -41,6 +41,7 @@ pub struct Arrival {
     pub last_received_at: ReceivedAt,
     pub heartbeats: u64,
     pub duplicates: u64,
+    /// Records under the run's key that could not be applied.
     pub quarantined: u64,
     /// Gaps of the journal that were accepted while the run went on: some of its records may be missing.
     #[serde(default)]
@@ -57,7 +58,8 @@ pub enum Missing {
     Events,
     /// An application before the last has no ApplicationEnd.
     End,
-    /// Records of the journal were lost before they were applied; some may have been of this run.
+    /// Records of the journal were lost before they were applied, and some may have been of this run; or records of this
+    /// run could not be applied.
     Records,
 }
 
@@ -124,7 +126,7 @@ impl Run {
         if applications.split_last().is_some_and(|(_, before)| before.iter().any(|it| it.end.is_none())) {
             missing.push(Missing::End);
         }
-        if self.arrival.journal_gaps > 0 {
+        if self.arrival.journal_gaps > 0 || self.arrival.quarantined > 0 {
             missing.push(Missing::Records);
         }
         missing

@@ -6,7 +6,8 @@ use event::spark::{ApplicationEnd, ApplicationStart, Lifecycle, lifecycle};
 use event::{EventKey, redact};
 use serde::{Deserialize, Serialize};
 
-/// Application events kept in a record; of more, those first in order. Bounds what a hostile run costs.
+/// Application events of a kind that are kept in a record: of more, the first in order, and the last, which tells how the run
+/// ended. Bounds what a hostile run costs.
 const MAX_APPLICATIONS: usize = 256;
 
 /// A function of the run's events alone: their places and bytes.
@@ -20,6 +21,9 @@ pub struct Summary {
     starts: Vec<(EventKey, ApplicationStart)>,
     ends: Vec<(EventKey, ApplicationEnd)>,
     versions: Vec<(EventKey, String)>,
+    /// Applications whose start is not kept: those between the last two that are.
+    #[serde(default)]
+    pub applications_left_out: u64,
     last_job_end: Option<(EventKey, bool)>,
     pub jobs_succeeded: u64,
     pub jobs_failed: u64,
@@ -47,9 +51,15 @@ impl Summary {
         self.first = Some(self.first.map_or(key, |first| first.min(key)));
         self.last = Some(self.last.map_or(key, |last| last.max(key)));
         match lifecycle(event) {
-            Some(Lifecycle::ApplicationStart(start)) => insert(&mut self.starts, key, start),
-            Some(Lifecycle::ApplicationEnd(end)) => insert(&mut self.ends, key, end),
-            Some(Lifecycle::LogStart { spark_version: Some(version) }) => insert(&mut self.versions, key, version),
+            Some(Lifecycle::ApplicationStart(start)) => {
+                self.applications_left_out += insert(&mut self.starts, key, start)
+            }
+            Some(Lifecycle::ApplicationEnd(end)) => {
+                insert(&mut self.ends, key, end);
+            }
+            Some(Lifecycle::LogStart { spark_version: Some(version) }) => {
+                insert(&mut self.versions, key, version);
+            }
             Some(Lifecycle::JobEnd { succeeded }) => {
                 *(if succeeded { &mut self.jobs_succeeded } else { &mut self.jobs_failed }) += 1;
                 if self.last_job_end.is_none_or(|(last, _)| last < key) {
@@ -76,6 +86,7 @@ impl Summary {
         // The application that a LogStart has announced and no ApplicationStart has opened yet.
         let mut announced: Option<(EventKey, String)> = None;
         for (key, mark) in marks {
+            let are_left_out = self.applications_left_out > 0 && applications.len() >= MAX_APPLICATIONS - 1;
             match mark {
                 Mark::Version(version) => announced = Some((key, version.clone())),
                 Mark::Start(start) => {
@@ -85,6 +96,8 @@ impl Summary {
                 }
                 Mark::End(end) => match applications.last_mut() {
                     Some(open) if open.end.is_none() && announced.is_none() => open.end = Some(end.clone()),
+                    // The end of one whose start is.
+                    _ if are_left_out => {}
                     _ => {
                         let (begins_at, spark_version) =
                             announced.take().map_or((key, None), |(at, version)| (at, Some(version)));
@@ -117,10 +130,15 @@ impl Summary {
     }
 }
 
-fn insert<T>(list: &mut Vec<(EventKey, T)>, key: EventKey, value: T) {
+/// Returns how many are left out for it.
+fn insert<T>(list: &mut Vec<(EventKey, T)>, key: EventKey, value: T) -> u64 {
     let at = list.partition_point(|(it, _)| *it < key);
     list.insert(at, (key, value));
-    list.truncate(MAX_APPLICATIONS);
+    if list.len() > MAX_APPLICATIONS {
+        list.remove(MAX_APPLICATIONS - 1);
+        return 1;
+    }
+    0
 }
 
 #[cfg(test)]
@@ -163,6 +181,42 @@ pub mod tests {
         #[test]
         fn the_order_of_arrival_changes_nothing(shuffled in Just(events()).prop_shuffle()) {
             prop_assert_eq!(summary(&shuffled), summary(&events()));
+        }
+    }
+
+    /// Each as an hourly job sends it that keeps its run id: the first 255 and the last are told apart.
+    fn hourly(count: i64, last_has_ended: bool) -> Vec<(EventKey, Vec<u8>)> {
+        let at =
+            |order, text: String| (EventKey { order, sequence: Sequence(0), identity: Identity(0) }, text.into_bytes());
+        let start =
+            |n| at(n * 10, format!(r#"{{"Event":"SparkListenerApplicationStart","App ID":"{n}","Timestamp":{n}}}"#));
+        let end = |n| at(n * 10 + 5, format!(r#"{{"Event":"SparkListenerApplicationEnd","Timestamp":{n}}}"#));
+        let mut all: Vec<_> = (0..count).flat_map(|n| [start(n), end(n)]).collect();
+        if !last_has_ended {
+            all.pop();
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn of_very_many_applications_the_first_and_the_last_are_kept_in_any_order(
+            shuffled in Just(hourly(300, false)).prop_shuffle(),
+        ) {
+            prop_assert_eq!(summary(&shuffled), summary(&hourly(300, false)));
+        }
+    }
+
+    #[test]
+    fn the_last_of_very_many_applications_tells_how_the_run_stands() {
+        for last_has_ended in [true, false] {
+            let summary = summary(&hourly(300, last_has_ended));
+            let applications = summary.applications();
+            assert_eq!((applications.len(), summary.applications_left_out), (MAX_APPLICATIONS, 44));
+            let last = applications.last().unwrap();
+            assert_eq!(last.start.as_ref().unwrap().app_id.as_deref(), Some("299"));
+            assert_eq!((last.begins_at.order, last.end.is_some()), (2990, last_has_ended));
+            assert!(applications[..255].iter().all(|it| it.end.is_some() && it.start.is_some()));
         }
     }
 }
