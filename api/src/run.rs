@@ -142,7 +142,7 @@ pub fn status(run: &Run, clock: &Clock) -> Status {
 
 impl RunDuration {
     pub fn of(run: &Run, clock: &Clock) -> Self {
-        let applications = run.summary.applications();
+        let applications = run.summary.chronicle();
         let started_at = applications.first().and_then(|it| it.start.as_ref()?.timestamp);
         let ended_at = applications.last().and_then(|it| it.end.as_ref()?.timestamp);
         let status = status(run, clock);

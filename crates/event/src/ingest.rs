@@ -26,6 +26,11 @@ pub fn order_of(attempt: u32) -> i64 {
     attempt.into()
 }
 
+/// Whether an order is the number of an attempt, and no time: none of Spark's is as early as the last attempt, in January 1970.
+pub fn is_attempt(order: i64) -> bool {
+    (0..=i64::from(MAX_ATTEMPT)).contains(&order)
+}
+
 /// Whose sequences those of an attempt are. The first attempt shares its own with agents that name none.
 pub fn instance_of(attempt: u32) -> Option<Instance> {
     (attempt != 0).then(|| Instance::of_attempt(attempt))

@@ -88,11 +88,13 @@ impl Slot {
                 "the Kafka producer has failed for good and was replaced; publications under way are answered as failed"
             );
         }
-        // Each record of the failed one still gets its report, or its publisher would wait in vain.
+        // Each record of the failed one still gets its report, or its publisher would wait in vain; and so do those that the
+        // new one sends meanwhile.
         let deadline = Instant::now() + REPORTED;
         let is_over = || Instant::now() > deadline || self.stop.load(Ordering::Relaxed);
         while failed.in_flight_count() > 0 && !is_over() {
             failed.poll(Duration::from_millis(10));
+            self.current().poll(Duration::ZERO);
         }
     }
 }

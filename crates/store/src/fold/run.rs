@@ -94,16 +94,14 @@ impl Run {
     /// else by its first record's arrival.
     pub fn started_at(&self) -> i64 {
         let application = self.summary.started_at();
-        // An attempt of `/v1/ingest` is no time, and no time of Spark's is as early as the last attempt: January 1970.
-        let is_attempt = |order: &i64| (0..=i64::from(ingest::MAX_ATTEMPT)).contains(order);
-        let event = self.summary.first.map(|key| key.order).filter(|order| !is_attempt(order));
+        let event = self.summary.first.map(|key| key.order).filter(|order| !ingest::is_attempt(*order));
         application.or(event).unwrap_or(self.arrival.first_received_at.0)
     }
 
     /// Milliseconds from the first application's start to the last one's end; none while one of them is missing
     /// or where the difference is no duration (negative, or beyond i64).
     pub fn duration_ms(&self) -> Option<i64> {
-        let applications = self.summary.applications();
+        let applications = self.summary.chronicle();
         let start = applications.first()?.start.as_ref()?.timestamp?;
         let end = applications.last()?.end.as_ref()?.timestamp?;
         end.checked_sub(start).filter(|duration| *duration >= 0)
@@ -111,11 +109,11 @@ impl Run {
 
     /// Whether the last application has ended.
     pub fn is_finished(&self) -> bool {
-        self.summary.applications().last().is_some_and(|it| it.end.is_some())
+        self.summary.chronicle().last().is_some_and(|it| it.end.is_some())
     }
 
     pub fn missing(&self) -> Vec<Missing> {
-        let applications = self.summary.applications();
+        let applications = self.summary.chronicle();
         let mut missing = Vec::new();
         if applications.is_empty() || applications.iter().any(|it| it.start.is_none()) {
             missing.push(Missing::Start);
@@ -176,6 +174,28 @@ mod tests {
         let mut lost_end = events();
         lost_end.remove(3);
         assert_eq!(run_of(summary(&lost_end)).missing(), [Missing::End]);
+    }
+
+    #[test]
+    fn an_attempt_imported_beside_a_listener_s_events_counts_by_its_time() {
+        let application = |order: i64, start: i64, exit_code: i64| {
+            let event = |sequence, rest: String| {
+                let key = EventKey { order, sequence: Sequence(sequence), identity: Identity(0) };
+                (key, format!(r#"{{"Event":"SparkListenerApplication{rest}}}"#).into_bytes())
+            };
+            let end = start + 50;
+            [
+                event(0, format!(r#"Start","Timestamp":{start}"#)),
+                event(1, format!(r#"End","Timestamp":{end},"ExitCode":{exit_code}"#)),
+            ]
+        };
+        let began = 1_795_229_680_000;
+        for (sent, imported, has_failed) in [(began, began + 1000, true), (began + 1000, began, false)] {
+            let events = [application(2, imported, 1), application(began, sent, 0)].concat();
+            let run = run_of(summary(&events));
+            assert_eq!((run.duration_ms(), run.started_at()), (Some(1050), began));
+            assert_eq!((run.summary.has_failed(), run.missing()), (has_failed, vec![]));
+        }
     }
 
     #[test]
