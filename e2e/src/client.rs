@@ -4,11 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::wait;
 
 /// Of a server, or of two that are one deployment: what is posted goes to `url`, what is got comes from `reads_url`.
 #[derive(Debug, Clone)]
@@ -71,11 +74,20 @@ impl Client {
         self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// A read that names the place of a write, again while that is not applied.
+    ///
     /// # Panics
-    /// If the server does not answer.
+    /// If the server does not answer, or answers 503 for too long.
+    pub fn get_applied(&self, path: &str) -> Answer {
+        accepted(&format!("GET {path}"), || self.get(path))
+    }
+
+    /// Again while the answer is 503.
+    ///
+    /// # Panics
+    /// If the server does not answer, or answers 503 for too long.
     pub fn delete(&self, path: &str) -> Answer {
-        let answer = self.agent.delete(format!("{}{path}", self.url)).call().and_then(Answer::read);
-        answer.unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
+        accepted(&format!("DELETE {path}"), || self.send("DELETE", path))
     }
 
     pub fn try_post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
@@ -89,10 +101,27 @@ impl Client {
         Answer::read(request.send(body)?)
     }
 
+    /// Once, whatever the answer is.
+    ///
     /// # Panics
     /// If the server does not answer.
-    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+    pub fn post_once(&self, path: &str, body: &[u8]) -> Answer {
         self.try_post(path, &[], body).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    /// As every agent does: again while the answer is 503, which a journal that stands still for seconds may cause.
+    ///
+    /// # Panics
+    /// If the server does not answer, or answers 503 for too long.
+    pub fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.post_with(path, &[], body)
+    }
+
+    /// # Panics
+    /// If the server does not answer, or answers 503 for too long.
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let once = || self.try_post(path, headers, body).unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        accepted(&format!("POST {path}"), once)
     }
 
     /// The lines of a run's events as they are served now; none while the run is unknown.
@@ -119,8 +148,8 @@ impl Client {
     /// A connection without any protocol on it.
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(wait::PATIENCE)).unwrap();
         stream
     }
 
@@ -145,9 +174,21 @@ impl Client {
     }
 }
 
+/// The first answer that is not a 503.
+fn accepted(what: &str, mut ask: impl FnMut() -> Answer) -> Answer {
+    wait::until(what, || {
+        let answer = ask();
+        if answer.status != 503 {
+            return Some(answer);
+        }
+        println!("{what}: {}", answer.text());
+        sleep(Duration::from_millis(200));
+        None
+    })
+}
+
 fn agent(authorities: Option<&Path>) -> ureq::Agent {
-    let mut config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(wait::PATIENCE));
     if let Some(path) = authorities {
         let pem = std::fs::read(path).unwrap();
         let certificates = parse_pem(&pem).map(|it| match it.unwrap() {

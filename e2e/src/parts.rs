@@ -194,6 +194,9 @@ impl Parts {
     }
 }
 
+/// How long commands wait for a materializer that runs: as long as the tests do.
+pub const PATIENCE: &str = "3m";
+
 /// A command of `emberlog-materializer` on a data folder.
 pub fn materializer(data: &Path, arguments: &[&str]) -> Command {
     let mut command = command_of("emberlog-materializer", arguments);
@@ -214,13 +217,13 @@ pub fn check(data: &Path) -> Value {
 /// `emberlog-materializer rebuild`.
 pub fn rebuild(data: &Path, topic: &Topic, source: &str, more: &[&str]) -> Command {
     let mut command = materializer(data, &["rebuild", "--from", source]);
-    command.args(topic.flags()).args(more);
+    command.args(topic.flags()).args(["--patience", PATIENCE]).args(more);
     command
 }
 
 /// `emberlog-materializer resume`.
 pub fn resume(data: &Path, more: &[&str]) -> Output {
-    materializer(data, &["resume"]).args(more).output().unwrap()
+    materializer(data, &["resume", "--patience", PATIENCE]).args(more).output().unwrap()
 }
 
 /// Waits until the materializer has applied what the topic holds, as the store on disk says.

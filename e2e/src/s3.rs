@@ -20,8 +20,7 @@ impl S3 {
         let environment = Command::new(script).output().unwrap();
         assert!(environment.status.success(), "{}", String::from_utf8_lossy(&environment.stderr));
         let python = String::from_utf8(environment.stdout).unwrap().trim().to_owned() + "/bin/python";
-        // Free now; nothing else on this machine asks for ports of that kind.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = kafka_broker::free_port().to_string();
         let mut command = Command::new(python);
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port]).stdin(Stdio::null());
         let server = Self { _process: Process::spawn("moto", command), url: format!("http://127.0.0.1:{port}") };

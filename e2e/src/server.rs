@@ -101,7 +101,7 @@ impl Site {
         match &self.topic {
             None => {
                 let mut command = command(&["rebuild", "--from", source, "--data-dir"]);
-                command.arg(self.path()).args(more);
+                command.arg(self.path()).args(["--patience", parts::PATIENCE]).args(more);
                 command
             }
             Some(topic) => {

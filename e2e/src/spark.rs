@@ -33,7 +33,8 @@ pub fn run_with(version: &str, url: &str, logs: &Path, settings: &[&str], applic
     let mut command = Command::new(root().join("examples/run"));
     command.args(["--spark", version, "--url", url, "--conf", "spark.eventLog.enabled=true", "--conf", &directory]);
     command.args(["--conf", "spark.eventLog.compress=false", "--conf", "spark.eventLog.rolling.enabled=false"]);
-    command.args(["--conf", "spark.ui.enabled=false"]);
+    // A machine that stands still is no reason to give up what is not sent yet.
+    command.args(["--conf", "spark.ui.enabled=false", "--conf", "spark.emberlog.drain.timeout=3m"]);
     settings.iter().for_each(|it| _ = command.args(["--conf", it]));
     command.args(applications).stdin(Stdio::null());
     let output = command.output().unwrap();
@@ -141,8 +142,7 @@ impl HistoryServer {
     /// Starts one, and waits until it lists `count` applications.
     pub fn start(version: &str, logs: &Path, count: usize) -> Self {
         let home = environment(version).join("spark");
-        // Free now; nothing else on this machine asks for ports of that kind.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = kafka_broker::free_port();
         let options = format!(
             "-Dspark.history.fs.logDirectory=file://{} -Dspark.history.ui.port={port} -Dspark.history.fs.update.interval=2s",
             logs.display()

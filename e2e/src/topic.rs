@@ -21,8 +21,7 @@ fn external() -> Option<String> {
 
 /// An address on which nobody listens now.
 pub fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", kafka_broker::free_port())
 }
 
 /// A topic of events, and beside it that of its dead letters.
@@ -58,7 +57,9 @@ impl Topic {
     /// If `emberlog init` fails.
     pub fn create(&self, partitions: u32, replication_factor: usize) {
         let (partitions, factor) = (partitions.to_string(), replication_factor.to_string());
-        let output = self.tool(&["init", "--partitions", &partitions, "--replication-factor", &factor]);
+        let patience = ["--patience", "5m"];
+        let layout = ["--partitions", &partitions, "--replication-factor", &factor];
+        let output = self.tool(&[&["init"], &layout[..], &patience].concat());
         assert!(output.status.success(), "{}", said(&output));
     }
 

@@ -101,7 +101,7 @@ impl Driver {
 }
 
 fn rebuild(site: &Site, source: &str) {
-    let output = site.rebuild(source, &["--patience", "1m"]).output().unwrap();
+    let output = site.rebuild(source, &[]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
 }
 

@@ -24,7 +24,7 @@ fn site() -> Site {
 
 fn post(client: &Client, path: &str, body: &[u8]) -> Value {
     let headers = [("x-api-key", "test-token"), ("content-type", "text/plain; charset=ISO-8859-1")];
-    let answer = client.try_post(path, &headers, body).unwrap();
+    let answer = client.post_with(path, &headers, body);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
 }

@@ -144,7 +144,7 @@ fn what_a_listener_sent_is_left_alone_unless_told_otherwise() {
     let payload = small_run(JOB, "app-1", 3);
     let answer = client.post("/collect", &payload.to_gzip()).json();
     let place = format!("{}:{}", answer["journal"]["partition"], answer["journal"]["offset"]);
-    client.get(&format!("{}?wait_for={place}", path(&["v1", "ingest", JOB, "app-1"])));
+    client.get_applied(&format!("{}?wait_for={place}", path(&["v1", "ingest", JOB, "app-1"])));
     let before = served(&server, JOB, "app-1");
     let left = into(&server, &[text(&file)]);
     assert_eq!((&left["left_alone"], &left["imported"]), (&json!(1), &json!(0)), "{left}");
@@ -262,12 +262,12 @@ fn each_command_needs_its_scope_and_trusts_whom_it_is_told_to() {
         output
     };
     let log = fixture("spark-4.3.lz4");
-    let import = ["import", "--patience", "1s", text(&log)];
+    let import = ["import", text(&log)];
     let id = app_id(&plain());
     for (output, says) in [
         (run(None, Some(&ca), &import), "401"),
         (run(Some("read"), Some(&ca), &import), "403"),
-        (run(Some("ingest"), None, &import), "certificate"),
+        (run(Some("ingest"), None, &["import", "--patience", "1s", text(&log)]), "certificate"),
         (run(Some("ingest"), Some(&ca), &["export", JOB, &id]), "403"),
         (run(Some("ingest"), Some(&ca), &["import", "--replace", text(&log)]), ""),
     ] {

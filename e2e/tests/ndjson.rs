@@ -22,7 +22,7 @@ fn event(n: usize) -> String {
 }
 
 fn state(client: &Client, job: &str, run: &str, query: &str) -> Value {
-    let answer = client.get(&format!("{}{query}", path(&["v1", "ingest", job, run])));
+    let answer = client.get_applied(&format!("{}{query}", path(&["v1", "ingest", job, run])));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }

@@ -79,8 +79,27 @@ const KAFKA_MOVED: [&str; 6] = [
     "emberlog_secondary_generation",
 ];
 
+/// What only a machine that stands still for seconds moves.
+const TROUBLE: [&str; 4] = [
+    "emberlog_collector_requests_total{status=\"503\"}",
+    "emberlog_journal_failed_publications_total",
+    "emberlog_journal_producer_rebuilds_total",
+    "emberlog_journal_consumer_rebuilds_total",
+];
+
 #[test]
 fn each_stage_is_measured() {
+    const ATTEMPTS: usize = 5;
+    let undisturbed = (1..=ATTEMPTS).any(|attempt| {
+        let trouble = assert_measured();
+        println!("attempt {attempt}: {trouble:?}");
+        trouble.is_empty()
+    });
+    assert!(undisturbed, "something went wrong each time");
+}
+
+/// With no look at the figures, but at what has disturbed them, if anything has.
+fn assert_measured() -> Vec<&'static str> {
     let site = site();
     let mut server = site.start(&[]);
     let client = server.client();
@@ -95,7 +114,7 @@ fn each_stage_is_measured() {
     }
     assert_eq!(client.post("/collect", b"refused").status, 400);
     let events = path(&["job", "job \"name\"", "run", "events"]);
-    let events = client.get(&format!("{events}?wait_for={}:{}", last["partition"], last["offset"]));
+    let events = client.get_applied(&format!("{events}?wait_for={}:{}", last["partition"], last["offset"]));
     assert_eq!((events.status, events.lines().len()), (200, 102));
     // Lag is told once a second.
     let metrics = wait::until("no lag", || {
@@ -103,6 +122,10 @@ fn each_stage_is_measured() {
         let is_told = sum(&metrics, "emberlog_materializer_applied_through_seconds") > 0.0;
         (is_told && sum(&metrics, "emberlog_materializer_lag_records") == 0.0).then_some(metrics)
     });
+    let trouble: Vec<_> = TROUBLE.into_iter().filter(|it| metrics.get(*it).is_some_and(|it| *it > 0.0)).collect();
+    if !trouble.is_empty() {
+        return trouble;
+    }
     for (name, value) in [
         ("emberlog_collector_requests_total", 3.0),
         ("emberlog_collector_requests_total{status=\"200\"}", 2.0),
@@ -158,26 +181,32 @@ fn each_stage_is_measured() {
     assert!(sum(&metrics, "emberlog_api_staleness_seconds") < 30.0);
     let named: Vec<_> = metrics.keys().filter(|it| it.contains("name\\\"") || it.contains("\"run\"")).collect();
     assert_eq!(named, Vec::<&String>::new(), "names of jobs and runs are no labels");
+    trouble
 }
 
 #[test]
 fn a_run_without_a_sign_of_life_is_lost_and_comes_back_with_one() {
     let site = site();
-    let server = site.start(&["--lost-after", "2s"]);
+    let server = site.start(&["--lost-after", "4s"]);
     let client = server.client();
     let mut payload = small_run("job", "run", 3);
     payload.messages.pop();
     assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
-    let wait_for = |status: &str| {
-        wait::until(status, || {
-            let duration = client.get("/job/job/run/duration").json();
-            (duration["status"] == status).then_some(duration)
+    let duration = || client.get("/job/job/run/duration").json();
+    // One sign is enough, but what stands still for seconds sees it only when it is old.
+    let mut signs = 0;
+    let mut lives_by_a_sign = || {
+        signs += 1;
+        let heartbeat = Payload::new("job", "run", vec![Message::heartbeat(signs)]);
+        assert_eq!(client.post("/collect", &heartbeat.to_gzip()).status, 200);
+        let is_running = || (duration()["status"] == "running").then_some(());
+        (0..200).find_map(|_| {
+            wait::pause();
+            is_running()
         })
     };
-    wait_for("running");
-    let lost = wait_for("lost");
+    wait::until("a running run", &mut lives_by_a_sign);
+    let lost = wait::until("a lost run", || Some(duration()).filter(|it| it["status"] == "lost"));
     assert_eq!((lost["final"].clone(), lost["duration_ms"].clone()), (false.into(), ().into()));
-    let heartbeat = Payload::new("job", "run", vec![Message::heartbeat(1)]);
-    assert_eq!(client.post("/collect", &heartbeat.to_gzip()).status, 200);
-    wait_for("running");
+    wait::until("a run that came back", lives_by_a_sign);
 }

@@ -72,7 +72,7 @@ fn run_when_applied(client: &Client, job: &str, deliveries: u64) -> Value {
 
 fn post(client: &Client, request: &recorded::Request) -> Value {
     let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let answer = client.try_post(&request.path, &headers, &request.body).unwrap();
+    let answer = client.post_with(&request.path, &headers, &request.body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }

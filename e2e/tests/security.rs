@@ -119,7 +119,7 @@ fn every_route_needs_a_token_that_allows_it_and_health_needs_none() {
     let reader = client.with_token(&secrets.read);
     wait::until("the run", || (!reader.events("job", "run").unwrap().is_empty()).then_some(()));
     let id = reader.get("/v1/runs?job=job").json()["runs"][0]["id"].as_str().unwrap().to_owned();
-    let deleted = client.with_token(&secrets.admin).send("DELETE", &format!("/v1/runs/{id}"));
+    let deleted = client.with_token(&secrets.admin).delete(&format!("/v1/runs/{id}"));
     assert_eq!(deleted.status, 200, "{}", deleted.text());
     // A stream of a run that vanishes is cut.
     wait::until("the deletion", || reader.events("job", "run").is_ok_and(|it| it.is_empty()).then_some(()));
@@ -183,16 +183,18 @@ fn curl_and_openssl_agree_that_it_is_tls_and_plain_http_is_told() {
         };
         let trust = authority.own_certificate();
         let bearer = format!("Authorization: Bearer {}", secrets.read);
-        let (answered, text) = curl(&["--cacert", trust.to_str().unwrap(), "-H", &bearer, &url]);
-        assert!(answered && text.contains("200 err: ") && text.contains("process_cpu_seconds_total"), "{text}");
+        // A machine that stands still ends a handshake.
+        let again = |more: &[&str]| wait::until("an answer", || Some(curl(more)).filter(|it| it.0)).1;
+        let text = again(&["--cacert", trust.to_str().unwrap(), "-H", &bearer, &url]);
+        assert!(text.contains("200 err: ") && text.contains("process_cpu_seconds_total"), "{text}");
         assert!(!curl(&["-H", &bearer, &url]).0, "a client that does not trust the authority goes on");
-        let (answered, text) = curl(&[&url.replace("https", "http")]);
-        assert!(answered && text.contains("400 err: ") && text.contains("https://"), "{text}");
+        let text = again(&[&url.replace("https", "http")]);
+        assert!(text.contains("400 err: ") && text.contains("https://"), "{text}");
         for version in ["-tls1_2", "-tls1_3"] {
             let mut openssl = Command::new("openssl");
             openssl.args(["s_client", "-brief", version, "-alpn", "http/1.1", "-verify_return_error", "-CAfile"]);
-            let output = openssl.arg(&trust).args(["-connect", client.address()]).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            openssl.arg(&trust).args(["-connect", client.address()]);
+            wait::until(version, || openssl.output().unwrap().status.success().then_some(()));
         }
     }
     assert!(server.stop().success());
@@ -206,16 +208,14 @@ fn certificates_are_exchanged_under_load_and_nothing_is_lost() {
     let mut server = site.start(&["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]);
     let client = server.client();
     let serials = |client: &Client| {
-        let output = Command::new("sh")
-            .arg("-c")
-            .arg(format!(
-                "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
-                client.address()
-            ))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        output.stdout
+        let script = format!(
+            "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
+            client.address()
+        );
+        wait::until("a certificate", || {
+            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+            output.status.success().then_some(output.stdout)
+        })
     };
     let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -224,7 +224,15 @@ fn certificates_are_exchanged_under_load_and_nothing_is_lost() {
                 let run = format!("run {}", sent.load(Ordering::Relaxed));
                 // Each on a connection of its own.
                 let fresh = client.trusting(&authority.own_certificate());
-                assert_eq!(fresh.post("/collect", &small_run("job", &run, 3).to_gzip()).status, 200);
+                let body = small_run("job", &run, 3).to_gzip();
+                wait::until("a payload to be taken in", || match fresh.try_post("/collect", &[], &body) {
+                    Ok(answer) => (answer.status == 200).then_some(()),
+                    // A machine that stands still ends handshakes.
+                    Err(error) => {
+                        assert!(!error.to_string().to_lowercase().contains("certificate"), "{error}");
+                        None
+                    }
+                });
                 sent.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -236,10 +244,10 @@ fn certificates_are_exchanged_under_load_and_nothing_is_lost() {
                 wait::until("the new certificate", || (serials(client) != before).then_some(()));
             }
         }
+        wait::until("some load", || (sent.load(Ordering::Relaxed) > 20).then_some(()));
         over.store(true, Ordering::Relaxed);
     });
     let sent = sent.into_inner();
-    assert!(sent > 20, "{sent}");
     wait::until("all runs", || {
         let runs = client.get("/job/job").json();
         (runs.as_array().map(Vec::len) == Some(sent)).then_some(())
@@ -271,13 +279,13 @@ fn a_real_spark_sends_over_tls_with_a_token() {
 
     // With a wrong one, the driver's log says once what to do, and the application does not suffer.
     let wrong = "spark.emberlog.token.secret=emb_wrong-in-driver";
-    let more = ["--conf", &trust, "--conf", wrong, "--conf", "spark.emberlog.drain.timeout=1s", "pi"];
+    let more = ["--conf", &trust, "--conf", wrong, "--conf", "spark.emberlog.drain.timeout=5s", "pi"];
     let ran = spark::run(version, &server.url, &site.path().join("other"), &more);
     assert!(ran.succeeded, "{}", ran.output);
     let said: Vec<_> = ran.output.lines().filter(|it| it.contains("status 401")).collect();
     assert!(said.len() == 1 && said[0].contains("spark.emberlog.token.secret"), "{said:?}\n{}", ran.output);
     // Without the authority it says why there is no connection.
-    let more = ["--conf", &token, "--conf", "spark.emberlog.drain.timeout=1s", "pi"];
+    let more = ["--conf", &token, "--conf", "spark.emberlog.drain.timeout=5s", "pi"];
     let ran = spark::run(version, &server.url, &site.path().join("third"), &more);
     assert!(ran.succeeded && ran.output.contains("spark.emberlog.caFile"), "{}", ran.output);
     assert!(server.stop().success());
@@ -386,7 +394,7 @@ fn send_planted(client: &Client, ingest: &str) {
             &[("x-api-key", &wrong)],
             &[("authorization", &basic)],
         ] {
-            let answer = client.try_post(path, headers, body).unwrap();
+            let answer = client.post_with(path, headers, body);
             assert!(!answer.text().contains(PLANTED), "{}", answer.text());
         }
         // At most one sample of what is refused is kept in a second.
@@ -429,7 +437,12 @@ fn consumed(name: &str) -> Vec<(String, Vec<u8>)> {
         let arguments = ["--topic", topic, "--from-beginning", "--timeout-ms", "8000"];
         let print = ["--formatter-property", "print.headers=true", "--formatter-property", "print.key=true"];
         let class = "org.apache.kafka.tools.consumer.ConsoleConsumer";
-        (topic.to_owned(), cluster.tool(class, &[&arguments[..], &print].concat()).into_bytes())
+        // It ends when nothing has come for a while, which on a slow machine may be before the first.
+        let text = wait::until("records", || {
+            let text = cluster.tool(class, &[&arguments[..], &print].concat());
+            text.contains("emberlog:").then_some(text)
+        });
+        (topic.to_owned(), text.into_bytes())
     };
     vec![consume(name), consume(&format!("{name}.dlq"))]
 }

@@ -87,13 +87,15 @@ impl Front {
         let listener = runtime.block_on(service::http::listen("127.0.0.1:0", "--listen")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        runtime.spawn(service::http::serve(listener, router, service::http::Limits::default(), shutdown.clone()));
+        // A machine that stands still lets nobody go.
+        let limits = service::http::Limits { write_stall: Duration::from_secs(180), ..Default::default() };
+        runtime.spawn(service::http::serve(listener, router, limits, shutdown.clone()));
         Self { address, registry, shutdown, runtime: Some(runtime) }
     }
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         stream
     }
 

@@ -15,7 +15,7 @@ fn apply_up_to(server: &mut Server, next_offset: u64) {
 
 #[test]
 fn a_read_that_names_a_place_is_answered_when_it_is_applied_and_not_before() {
-    let mut server = Server::start();
+    let mut server = Server::with(api::Options { wait: Duration::from_secs(120), ..api::Options::default() });
     apply_up_to(&mut server, 41);
     let began = Instant::now();
     let mut waiting = server.send("GET", "/job/etl/r/duration?wait_for=3:41");

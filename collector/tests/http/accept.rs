@@ -1,6 +1,6 @@
 //! What is accepted, in all variants of the protocol, and what becomes of it.
 
-use crate::support::{Mode, events, gzip, message, payload, recorded, start, start_on};
+use crate::support::{Mode, events, gzip, message, options, payload, recorded, start, start_on};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 #[tokio::test]
 async fn recorded_payloads_are_stored_as_they_were_sent() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let mut offset = 0;
     for body in recorded() {
         let answer = server.post_with("/collect", "Content-Encoding: gzip\r\n", &body).await;
@@ -41,7 +41,7 @@ async fn the_answer_tells_where_in_the_journal_the_payload_is() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = local::Metrics::register(&Registry::new(), "events").unwrap();
     let journal = Local::open(dir.path(), local::Options::default(), metrics).unwrap();
-    let server = start_on(Arc::new(journal.publisher()), Options::default()).await;
+    let server = start_on(Arc::new(journal.publisher()), options()).await;
     let bodies = recorded();
     let first = server.post(&bodies[0]).await;
     let second = server.post(&bodies[1]).await;
@@ -61,7 +61,7 @@ async fn the_answer_tells_where_in_the_journal_the_payload_is() {
 
 #[tokio::test]
 async fn every_way_to_send_a_payload_stores_it() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let plain = payload(&events(3));
     let zipped = gzip(&plain);
     let (left, right) = plain.split_at(50);
@@ -94,7 +94,7 @@ async fn every_way_to_send_a_payload_stores_it() {
 
 #[tokio::test]
 async fn names_of_every_kind_key_their_records() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     for name in ["a/b", " ", "a b", "..", "%2f?#", "\n\"'\\", "😀é", &"x".repeat(1000), "\u{0}"] {
         let body = json!({"job_name": name, "run_id": name, "messages": [message(r#"{"Event":"E"}"#, 1)]});
         assert_eq!(server.post(body.to_string().as_bytes()).await.status, 200, "{name}");
@@ -105,7 +105,7 @@ async fn names_of_every_kind_key_their_records() {
 
 #[tokio::test]
 async fn bad_messages_are_durable_among_the_dead_letters_before_the_200() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let mut messages = events(3);
     messages.insert(1, json!({"content": "{}", "generated_at": "x", "message_type": "spark-event"}));
     messages.push(message("not json", 7));
@@ -129,8 +129,7 @@ async fn bad_messages_are_durable_among_the_dead_letters_before_the_200() {
 
 #[tokio::test]
 async fn ten_thousand_events_and_one_of_15_mb_and_a_deep_plan_are_stored() {
-    // Without optimisation, on a busy machine, it takes its time.
-    let server = start(Options { answer_within: Duration::from_secs(120), ..Options::default() }).await;
+    let server = start(options()).await;
     let many = server.post(&gzip(&payload(&events(10_000)))).await;
     assert_eq!((many.status, many.body["stored"].as_u64()), (200, Some(10_000)));
     let large = format!(r#"{{"Event":"E","plan":"{}"}}"#, "x".repeat(15_000_000));
@@ -143,7 +142,7 @@ async fn ten_thousand_events_and_one_of_15_mb_and_a_deep_plan_are_stored() {
 
 #[tokio::test]
 async fn an_event_over_a_limit_is_a_dead_letter_whoever_sets_the_limit() {
-    let server = start(Options { event_bytes: 100_000, ..Options::default() }).await;
+    let server = start(Options { event_bytes: 100_000, ..options() }).await;
     let large = |bytes: usize| message(&format!(r#"{{"Event":"{}"}}"#, "x".repeat(bytes)), 5);
     let body = payload(&[large(200_000), large(90_000), large(10)]);
     let answer = server.post(&body).await;
@@ -166,7 +165,7 @@ async fn an_event_over_a_limit_is_a_dead_letter_whoever_sets_the_limit() {
 
 #[tokio::test]
 async fn a_payload_without_messages_is_fine_and_stores_nothing() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let answer = server.post(&payload(&[])).await;
     assert_eq!((answer.status, answer.body), (200, json!({"stored": 0, "dead_lettered": 0, "heartbeats": 0})));
     assert_eq!(server.events.records().len(), 0);

@@ -1,9 +1,8 @@
 //! Deletions: what they put into the journal, and what is refused.
 
-use collector::Options;
 use event::{Deletion, Header, JobName, Kind, RunName};
 
-use crate::support::{Mode, start};
+use crate::support::{Mode, options, start};
 
 fn request(target: &str) -> Vec<u8> {
     format!("DELETE {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").into_bytes()
@@ -11,7 +10,7 @@ fn request(target: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_deletion_is_a_record_of_the_journal() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let id = RunName::new("j", "r").unwrap().hash();
     let cases = [
         (format!("/v1/runs/{id}"), Deletion::Run { id, reopen: false }),
@@ -33,7 +32,7 @@ async fn a_deletion_is_a_record_of_the_journal() {
 
 #[tokio::test]
 async fn what_names_nothing_to_delete_is_refused() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let id = RunName::new("j", "r").unwrap().hash();
     for target in [
         "/v1/runs/r",
@@ -56,7 +55,7 @@ async fn what_names_nothing_to_delete_is_refused() {
 
 #[tokio::test]
 async fn without_the_journal_nothing_is_said_to_be_deleted() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     *server.events.mode.lock().unwrap() = Mode::IsAway;
     let answer = server.raw(&request("/v1/jobs?job=a")).await;
     assert_eq!(answer.status, 503, "{answer:?}");

@@ -1,6 +1,6 @@
 //! Events one a line.
 
-use crate::support::{Mode, gzip, start};
+use crate::support::{Mode, gzip, options, start};
 use collector::Options;
 use event::{Header, Kind, RunName};
 
@@ -8,7 +8,7 @@ const THREE: &[u8] = b"{\"Event\":\"A\"}\n\n{\"Event\":\"B\"}\r\n{\"Event\":\"C\
 
 #[tokio::test]
 async fn lines_are_durable_under_the_run_and_the_sequence_that_the_path_names() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let path = "/v1/ingest/etl%2Fd%C3%A9j%C3%A0%20vu/..?first_sequence=5&attempt=2";
     for body in [THREE.to_vec(), gzip(THREE)] {
         let answer = server.post_with(path, "Content-Type: anything\r\n", &body).await;
@@ -28,7 +28,7 @@ async fn lines_are_durable_under_the_run_and_the_sequence_that_the_path_names() 
 
 #[tokio::test]
 async fn a_bad_line_among_good_ones_is_a_dead_letter_that_can_be_sent_again() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     let body = b"{\"Event\":\"A\"}\n{\"no\":\"event\"}\n{\"Event\":\"C\"}\n";
     let answer = server.post_with("/v1/ingest/j/r?first_sequence=5", "", body).await;
     assert_eq!((answer.status, &answer.body["stored"], &answer.body["dead_lettered"]), (200, &2.into(), &1.into()));
@@ -41,7 +41,7 @@ async fn a_bad_line_among_good_ones_is_a_dead_letter_that_can_be_sent_again() {
 
 #[tokio::test]
 async fn what_the_journal_finds_too_large_is_a_dead_letter_as_it_stood() {
-    let server = start(Options::default()).await;
+    let server = start(options()).await;
     *server.events.mode.lock().unwrap() = Mode::TakesUpTo(200);
     let large = format!("{{\"Event\":\"{}\"}}", "x".repeat(300));
     let answer = server.post_with("/v1/ingest/j/r", "", format!("{{\"Event\":\"A\"}}\n{large}\n").as_bytes()).await;
@@ -51,7 +51,7 @@ async fn what_the_journal_finds_too_large_is_a_dead_letter_as_it_stood() {
 
 #[tokio::test]
 async fn what_cannot_be_taken_in_is_refused_with_what_to_do() {
-    let limits = Options { wire_bytes: 1000, decompressed_bytes: 2000, ..Options::default() };
+    let limits = Options { wire_bytes: 1000, decompressed_bytes: 2000, ..options() };
     let server = start(limits).await;
     let event = b"{\"Event\":\"A\"}\n".as_slice();
     let long = "x".repeat(4097);

@@ -4,7 +4,7 @@ use collector::Options;
 use event::{Header, Redaction};
 use serde_json::json;
 
-use crate::support::{Mode, Server, gzip, start};
+use crate::support::{Mode, Server, gzip, options, start};
 
 const SECRET: &str = "hunter2";
 
@@ -65,7 +65,7 @@ async fn posted(options: Options) -> (String, Server) {
 
 #[tokio::test]
 async fn no_secret_leaves_the_collector() {
-    let (all, server) = posted(Options::default()).await;
+    let (all, server) = posted(options()).await;
     assert!(!all.contains(SECRET), "{all}");
     // Events: 3, 1 and 1; rejected messages: 1, 2, 1, and 2 of a pair without an event around it.
     assert_eq!(server.metric("emberlog_collector_redactions_total"), 11.0);
@@ -85,7 +85,7 @@ async fn no_secret_leaves_the_collector() {
 
 #[tokio::test]
 async fn without_redaction_everything_is_kept() {
-    let (all, server) = posted(Options { redaction: Redaction::off(), ..Options::default() }).await;
+    let (all, server) = posted(Options { redaction: Redaction::off(), ..options() }).await;
     assert!(all.contains(SECRET));
     assert_eq!(server.metric("emberlog_collector_redactions_total"), 0.0);
 }

@@ -82,6 +82,12 @@ pub struct Server {
     _stop: DropGuard,
 }
 
+/// What a machine that stands still for seconds does not reach.
+pub fn options() -> Options {
+    let long = Duration::from_secs(120);
+    Options { answer_within: long, body_idle: long, body_total: long, ..Options::default() }
+}
+
 pub async fn start(options: Options) -> Server {
     let events = Arc::<Memory>::default();
     Server { events: events.clone(), ..start_on(events, options).await }
@@ -153,7 +159,7 @@ impl Server {
     }
 
     pub async fn until(&self, what: &str, met: impl Fn(&Self) -> bool) {
-        for _ in 0..500 {
+        for _ in 0..18_000 {
             if met(self) {
                 return;
             }

@@ -114,17 +114,24 @@ mod tests {
     fn the_process_reports_what_it_uses() {
         let registry = Registry::new();
         Process::register(&registry).unwrap();
-        let [cpu, memory, files] = ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"]
-            .map(|name| value(&registry, name));
-        let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-        let opened: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/status").unwrap()).collect();
-        let spin = std::time::Instant::now();
-        while spin.elapsed().as_millis() < 60 {}
-        assert!(value(&registry, "process_cpu_seconds_total") >= cpu + 0.05);
-        assert!(value(&registry, "process_resident_memory_bytes") > memory + (50 << 20) as f64);
-        assert!(value(&registry, "process_open_fds") >= files + 40.0);
         assert!(value(&registry, "process_max_fds") > 0.0 && value(&registry, "process_threads") > 0.0);
         assert!(value(&registry, "process_start_time_seconds") > 1.7e9);
-        drop((block, opened));
+        let cpu = value(&registry, "process_cpu_seconds_total");
+        let spin = std::time::Instant::now();
+        // On a busy machine, other processes have most of the time.
+        while value(&registry, "process_cpu_seconds_total") < cpu + 0.05 {
+            assert!(spin.elapsed().as_secs() < 120);
+        }
+        // Other tests of this process may give memory and files back meanwhile, but not each time.
+        let names = ["process_resident_memory_bytes", "process_open_fds"];
+        let grown = (0..100).any(|_| {
+            let [memory, files] = names.map(|name| value(&registry, name));
+            let block = std::hint::black_box(vec![1_u8; 64 << 20]);
+            let opened: Vec<_> = (0..50).map(|_| fs::File::open("/proc/self/status").unwrap()).collect();
+            let now = names.map(|name| value(&registry, name));
+            drop((block, opened));
+            now[0] > memory + (50 << 20) as f64 && now[1] >= files + 40.0
+        });
+        assert!(grown);
     }
 }

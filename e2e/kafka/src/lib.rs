@@ -16,6 +16,7 @@ mod security;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -31,6 +32,9 @@ pub use security::PlainUser;
 
 /// Names a broker of the user's own for the tests that need no more than topics.
 pub const EXTERNAL: &str = "EMBERLOG_TEST_KAFKA";
+
+/// A busy machine may keep a node silent for long without it being fenced, if nobody kills it.
+const UNDISTURBED: (&str, &str) = ("broker.session.timeout.ms", "60000");
 
 /// A cluster of combined broker and controller nodes, numbered from 1.
 #[derive(Debug)]
@@ -87,8 +91,17 @@ fn java_version() -> String {
     line.unwrap().to_owned()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// A port on which nobody listens now, and which the system does not give to others until it is needed: those that it
+/// gives to connections and to whoever asks for any begin at 32768.
+pub fn free_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other test programs may look for some at the same time.
+    let mine = std::process::id().wrapping_mul(37);
+    let ports = (0..COUNT).map(|_| FIRST + mine.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT);
+    let mut ports = ports.filter_map(|it| u16::try_from(it).ok());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 impl Ports {
@@ -107,9 +120,9 @@ impl Cluster {
         Self::with_properties(nodes, &[])
     }
 
-    /// One node for tests that leave it alone: a busy machine may keep it silent for long without it being fenced.
+    /// One node for tests that leave it alone.
     pub fn undisturbed() -> Self {
-        Self::with_properties(1, &[("broker.session.timeout.ms", "60000")])
+        Self::with_properties(1, &[UNDISTURBED])
     }
 
     /// `extra` are broker properties beside, or instead of, those for tests.
@@ -183,7 +196,7 @@ impl Cluster {
     /// Waits until every node that runs is in the metadata: a port answers long before.
     pub fn await_ready(&self) {
         let running = self.processes.iter().flatten().count();
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(300);
         let client: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", self.bootstrap()).set_log_level_quiet().create().unwrap();
         while Instant::now() < deadline {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::files::Ports;
-use crate::{Cluster, free_port, java, new_dir};
+use crate::{Cluster, UNDISTURBED, free_port, java, new_dir};
 
 /// Of the key store, which nobody else can reach.
 const STORE_PASSWORD: &str = "of-the-key-store";
@@ -26,6 +26,7 @@ impl Cluster {
             users.iter().map(|PlainUser { name, password }| format!(" user_{name}=\"{password}\"")).collect();
         let plain = format!("org.apache.kafka.common.security.plain.PlainLoginModule required{accounts};");
         let extra = [
+            UNDISTURBED,
             ("inter.broker.listener.name", "PLAINTEXT"),
             ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
             // All of the open listeners.

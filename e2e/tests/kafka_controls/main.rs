@@ -65,11 +65,14 @@ fn journal(topic: &Topic, setup: &Setup) -> Journal {
     };
     let reading = settings(topic.name.clone(), Properties::default());
     let metrics = kafka::SubscriberMetrics::register(&Registry::new(), &topic.name).unwrap();
-    let events = kafka::Subscriber::open(reading, kafka::SubscriberOptions::default(), metrics).unwrap();
+    let open =
+        || kafka::Subscriber::open(reading.clone(), kafka::SubscriberOptions::default(), metrics.clone()).unwrap();
+    let (events, ends) = (open(), Box::new(open()));
     let events: Box<dyn Subscriber> =
         if setup.looks_up { Box::new(events) } else { Box::new(KnowsNoDuplicates(Box::new(events))) };
     Journal {
         events,
+        ends,
         publisher: publisher(settings(topic.name.clone(), setup.properties.clone())),
         dead_letters: publisher(settings(topic.dead_letters(), Properties::default())),
         held: Box::new(()),
@@ -77,24 +80,25 @@ fn journal(topic: &Topic, setup: &Setup) -> Journal {
 }
 
 /// What the judge says after `fault` was done to the broker, some times under load.
-fn judged(name: &str, setup: &Setup, patience: Duration, fault: fn(&mut Cluster)) -> Vec<Fault> {
+fn judged(name: &str, setup: &Setup, fault: fn(&mut Cluster)) -> Vec<Fault> {
     let mut cluster = Cluster::start(1);
     let (data, topic) = (data_dir(), Topic::on(&cluster, 1));
     let mut random = Random::for_test(name);
     let habits = (0..3).map(|_| Habits { lost_answers: setup.lost_answers, ..Habits::any(&mut random) }).collect();
-    let server = InProcess::start(data.path(), journal(&topic, setup));
+    let mut server = InProcess::start(data.path(), journal(&topic, setup));
     let client = Client::new(&server.url);
     let mut agents = Agents::with_habits(habits, &mut random);
     agents.target.set(Some(client.clone()));
-    for _ in 0..3 {
+    for round in 1..=3 {
         sleep(Duration::from_secs(1));
+        wait::until("some load", || (agents.ledger.count().acknowledged > 300 * round).then_some(()));
         fault(&mut cluster);
     }
     sleep(Duration::from_secs(1));
     agents.end();
     let count = agents.ledger.count();
-    assert!(count.acknowledged > 1_000, "too little happened: {count:?}");
-    let faults = agents.ledger.judge_all(&client, patience);
+    server.await_applied();
+    let faults = agents.ledger.judge_all(&client, Duration::ZERO);
     server.kill();
     let faults: Vec<_> = faults.into_iter().map(|(_, fault)| fault).collect();
     println!("{name}: {count:?}, {} faults, such as {:?}", faults.len(), faults.first());
@@ -117,23 +121,21 @@ fn pause(cluster: &mut Cluster) {
     sleep(Duration::from_secs(1));
 }
 
-const SOON: Duration = Duration::from_secs(5);
-
 fn usual() -> Setup {
     Setup { properties: Properties::default(), looks_up: true, lost_answers: 10 }
 }
 
 #[test]
 fn without_acknowledgements_of_the_broker_events_are_lost_and_with_them_none() {
-    assert_eq!(judged("acks=all", &usual(), wait::PATIENCE, kill_with_a_full_socket), []);
+    assert_eq!(judged("acks=all", &usual(), kill_with_a_full_socket), []);
     let properties = Properties::default().weakened("enable.idempotence", "false").weakened("acks", "0");
-    let faults = judged("acks=0", &Setup { properties, ..usual() }, SOON, kill_with_a_full_socket);
+    let faults = judged("acks=0", &Setup { properties, ..usual() }, kill_with_a_full_socket);
     assert!(faults.iter().any(|it| matches!(it, Fault::Lost(_))), "{:?}", &faults[..10.min(faults.len())]);
 }
 
 #[test]
 fn without_the_look_up_events_are_doubled() {
-    let faults = judged("no look-up", &Setup { looks_up: false, ..usual() }, SOON, pause);
+    let faults = judged("no look-up", &Setup { looks_up: false, ..usual() }, pause);
     assert!(faults.iter().any(|it| matches!(it, Fault::Double(_))), "{:?}", &faults[..10.min(faults.len())]);
     assert!(!faults.iter().any(|it| matches!(it, Fault::Lost(_) | Fault::Unknown(_))));
 }
@@ -143,8 +145,8 @@ fn without_the_look_up_events_are_doubled() {
 fn without_idempotence_events_are_doubled_and_with_it_none() {
     let properties = Properties::parse(["socket.timeout.ms=1000"]).unwrap();
     let setup = Setup { properties, looks_up: false, lost_answers: 0 };
-    assert_eq!(judged("idempotence", &setup, wait::PATIENCE, pause), []);
+    assert_eq!(judged("idempotence", &setup, pause), []);
     let properties = setup.properties.weakened("enable.idempotence", "false");
-    let faults = judged("no idempotence", &Setup { properties, ..setup }, SOON, pause);
+    let faults = judged("no idempotence", &Setup { properties, ..setup }, pause);
     assert!(faults.iter().any(|it| matches!(it, Fault::Double(_))), "{:?}", &faults[..10.min(faults.len())]);
 }

@@ -18,6 +18,9 @@ use tokio::runtime::{Builder, Runtime};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// More than anything here takes on a machine that others use too.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 pub fn runtime() -> Runtime {
     static LOG: Once = Once::new();
     LOG.call_once(|| {
@@ -51,13 +54,25 @@ pub fn create(settings: &Settings, partitions: u32, replication_factor: u16) {
 }
 
 pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
-    let deadline = Instant::now() + 60 * SECOND;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match attempt() {
             Ok(it) => return it,
             Err(error) if error.is_retryable() && Instant::now() < deadline => std::thread::sleep(SECOND / 10),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// Asks until there is an answer.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(SECOND / 10);
     }
 }
 
@@ -111,21 +126,23 @@ pub fn publish(publisher: &Publisher, records: Vec<Record>) -> Result<Vec<Positi
 
 pub fn read(subscriber: &mut dyn journal::Subscriber, count: usize) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let deadline = Instant::now() + 60 * SECOND;
+    let deadline = Instant::now() + PATIENCE;
     while entries.len() < count {
         assert!(Instant::now() < deadline, "only {} of {count} records came", entries.len());
-        entries.extend(subscriber.next(SECOND / 10).unwrap());
+        entries.extend(patiently(|| subscriber.next(SECOND / 10)));
     }
     entries
 }
 
 /// What comes until reading stops, and why it stops.
-pub fn until_halt(subscriber: &mut Subscriber, patience: Duration) -> (Vec<Entry>, Error) {
+pub fn until_halt(subscriber: &mut Subscriber) -> (Vec<Entry>, Error) {
     let mut entries = Vec::new();
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match subscriber.next(SECOND / 10) {
             Ok(more) => entries.extend(more),
+            // What may pass is no halt.
+            Err(error) if error.is_retryable() => std::thread::sleep(SECOND / 10),
             Err(error) => return (entries, error),
         }
         assert!(Instant::now() < deadline, "reading goes on; {} records came", entries.len());

