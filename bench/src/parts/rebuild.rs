@@ -35,7 +35,7 @@ pub fn run(context: &Context) -> anyhow::Result<Vec<Figure>> {
         let generation = rebuild::make(&store, &mut subscriber, &options, &AtomicBool::new(false), &mut |_| {})?;
         let (wall, cpu) = (begin.elapsed(), machine::process_cpu() - before);
         anyhow::ensure!(
-            rebuild::adopt(&store, generation, Duration::from_secs(10))?,
+            rebuild::adopt(&store, generation, &options.store, Duration::from_secs(10))?,
             "generation {generation} is not served"
         );
         let figure = |what: &str, time| {
