@@ -277,12 +277,13 @@ impl Materializer {
 
 /// A rebuild that ends while nobody serves holds the store for moments: no reason to refuse a server's start.
 fn hold(generations: &Generations) -> Result<Held> {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    const STEP: Duration = Duration::from_millis(20);
+    // Five seconds, but not by the clock: the rebuild may stand still as long as this process does.
+    for _ in 0..250 {
         match generations.hold() {
-            Err(store::Error::Locked(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            Err(store::Error::Locked(_)) => std::thread::sleep(STEP),
             held => return Ok(held?),
         }
     }
+    Ok(generations.hold()?)
 }
