@@ -250,8 +250,8 @@ fn roots(file: &Path) -> anyhow::Result<RootCerts> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::TcpListener;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{Shutdown, TcpListener};
 
     use super::*;
 
@@ -275,6 +275,9 @@ mod tests {
                 assert!(reader.read_line(&mut head).unwrap() > 0);
             }
             stream.write_all(answer.as_bytes()).unwrap();
+            // What is closed before a body has come is reset, and the answer with it.
+            stream.shutdown(Shutdown::Write).unwrap();
+            drop(reader.read_to_end(&mut Vec::new()));
             head
         });
         (url, thread)
