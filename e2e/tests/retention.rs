@@ -73,6 +73,16 @@ fn what_the_journal_no_longer_holds_is_lost_by_no_rebuild() {
     let accepted = tool(data.path(), &["rebuild", "--from", "journal", "--accept-loss", "--drop-old"]);
     assert!(accepted.status.success(), "{}", said(&accepted));
     assert_eq!(check(data.path())["runs"], RUNS - gone);
+    let states = |flags: &[&str]| {
+        let output = tool(data.path(), &[&["generations", "--json"], flags].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let state = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["state"].clone();
+        lines.lines().map(state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&[]), ["old", "served"]);
+    assert_eq!(states(&["--drop-old"]), ["removed", "served"]);
+    assert_eq!(states(&[]), ["served"]);
     let server = Server::start(data.path(), &[]);
     let listed = server.client().get("/job/large").json();
     // They began in the same millisecond, so that their order is any.

@@ -44,6 +44,8 @@ pub enum Command {
     Rebuild(RebuildOptions),
     /// Lead a halted materializer out
     Resume(ResumeOptions),
+    /// List the generations of the store that rebuilds have made, or remove old ones
+    Generations(GenerationsOptions),
     /// Create the topics on Kafka, and check them
     Init(InitOptions),
     /// Dead letters: what was accepted but is no event
@@ -129,6 +131,14 @@ pub struct ResumeOptions {
     pub data_dir: DataDir,
     #[command(flatten)]
     pub options: materializer::program::ResumeOptions,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct GenerationsOptions {
+    #[command(flatten)]
+    pub data_dir: DataDir,
+    #[command(flatten)]
+    pub options: materializer::program::GenerationsOptions,
 }
 
 #[derive(Debug, Clone, Args)]

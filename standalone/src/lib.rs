@@ -33,6 +33,10 @@ pub fn main() -> ExitCode {
             options.data_dir.must_exist()?;
             program::resume(&options.data_dir.store(), &options.options)
         }
+        cli::Command::Generations(options) => {
+            options.data_dir.must_exist()?;
+            program::generations(&options.data_dir.store(), &options.options)
+        }
         cli::Command::Init(options) => init::run(&options),
         cli::Command::Dlq(command) => dlq::run(&command),
         cli::Command::Token(command) => token::run(&command),

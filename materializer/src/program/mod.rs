@@ -1,6 +1,7 @@
 //! `emberlog-materializer`: the materializer as a process of its own, reading from Kafka, and its tools.
 
 mod check;
+mod generations;
 mod progress;
 mod rebuild;
 mod resume;
@@ -15,6 +16,7 @@ use journal::patient::{self, Patient};
 use service::telemetry;
 
 pub use check::check;
+pub use generations::{Options as GenerationsOptions, generations};
 pub use rebuild::{Options as RebuildOptions, rebuild};
 pub use resume::{Options as ResumeOptions, resume};
 
@@ -48,6 +50,13 @@ enum Command {
         data_dir: DataDir,
         #[command(flatten)]
         options: ResumeOptions,
+    },
+    /// List the generations of the store that rebuilds have made, or remove old ones
+    Generations {
+        #[command(flatten)]
+        data_dir: DataDir,
+        #[command(flatten)]
+        options: GenerationsOptions,
     },
 }
 
@@ -106,6 +115,7 @@ pub fn main() -> ExitCode {
             check(&data_dir.existing_store()?, json, "emberlog-materializer rebuild --from topic")
         }
         Command::Resume { data_dir, options } => resume(&data_dir.existing_store()?, &options),
+        Command::Generations { data_dir, options } => generations(&data_dir.existing_store()?, &options),
         Command::Rebuild(command) => rebuild_from_topic(&command),
     })
 }
