@@ -362,8 +362,12 @@ fn over_the_budget_payloads_wait_outside_and_are_stored_once() {
     let held = Payload::new("budget", "held", vec![Message::event(event(0, BUDGET - (3 << 20)), 1)]).to_json();
     let head =
         format!("POST /collect HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", held.len());
-    let mut holder = client.connect();
-    holder.write_all(&[head.as_bytes(), &held[..held.len() - 1]].concat()).unwrap();
+    let hold = || {
+        let mut holder = client.connect();
+        holder.write_all(&[head.as_bytes(), &held[..held.len() - 1]].concat()).unwrap();
+        holder
+    };
+    let mut holder = hold();
 
     let payloads: Vec<_> = (1..=20)
         .map(|i| Payload::new("budget", &format!("run {i}"), vec![Message::event(event(i, 3 << 20), 1)]).to_json())
@@ -371,9 +375,14 @@ fn over_the_budget_payloads_wait_outside_and_are_stored_once() {
     wait::until("the budget to be used up", || {
         let answer = client.post_once("/collect", &payloads[0]);
         assert!(answer.status == 200 || answer.status == 503, "{}", answer.text());
-        (answer.status == 503).then(|| {
+        if !is_open(&holder) {
+            // A machine has stood still for as long as a client may be silent.
+            holder = hold();
+        }
+        // On a slow machine it may only be late.
+        (answer.status == 503 && answer.message().contains("holds as much as it may")).then(|| {
             assert!(answer.header("retry-after").is_some_and(|it| it.parse::<u64>().is_ok_and(|it| it >= 1)));
-            assert_refused("over budget", &answer, 503, "holds as much as it may");
+            assert_refused("over budget", &answer, 503, "");
         })
     });
     assert_eq!(client.get("/health").status, 200);

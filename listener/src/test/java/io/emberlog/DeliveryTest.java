@@ -65,13 +65,18 @@ class DeliveryTest {
     void the_end_does_not_wait_for_a_server_that_refuses() throws IOException {
         try (TestServer server = new TestServer()) {
             server.answers = request -> "401";
-            Harness harness = harness(server, Duration.ofMinutes(2));
-            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
-            delivery.start();
-            harness.addMilestone("one");
-            long begin = System.nanoTime();
-            delivery.drain();
-            assertTrue(System.nanoTime() - begin < Duration.ofMinutes(1).toNanos());
+            // A machine may stand still during one of them, but not during all.
+            long shortest = Long.MAX_VALUE;
+            for (int i = 0; i < 5 && shortest >= Duration.ofSeconds(5).toNanos(); i++) {
+                Harness harness = harness(server, Duration.ofSeconds(10));
+                Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
+                delivery.start();
+                harness.addMilestone("one");
+                long begin = System.nanoTime();
+                delivery.drain();
+                shortest = Math.min(shortest, System.nanoTime() - begin);
+            }
+            assertTrue(shortest < Duration.ofSeconds(5).toNanos(), "waited " + shortest);
         }
     }
 
