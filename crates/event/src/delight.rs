@@ -12,7 +12,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-use crate::collect::envelope::{Seen, counter, expect, or_null, text};
+use crate::collect::envelope::{Seen, counter, expect, object, or_null, text};
 use crate::collect::message::shortened;
 use crate::collect::{Error, Limits, MAX_MESSAGES, Payload};
 use crate::json::{Scanner, Shape};
@@ -74,13 +74,7 @@ pub fn read(body: &[u8], route: Route) -> Result<Envelope, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::Empty);
     }
-    let mut scanner = Scanner::new(body);
-    let shape = scanner.shape()?;
-    if shape != Shape::Object {
-        scanner.skip()?;
-        scanner.end()?;
-        return Err(Error::NotAnObject(shape.name()));
-    }
+    let mut scanner = object(body)?;
     let (mut app_id, mut message_counter, mut data) = (None, None, None);
     let has_lines = matches!(route, Route::Bulk | Route::Metrics);
     let mut seen = Seen::default();

@@ -29,7 +29,8 @@ impl Seen {
     }
 }
 
-pub fn read(body: &[u8], limits: Limits, redaction: &Redaction) -> Result<Envelope, Error> {
+/// Stands before the object that a body has to be.
+pub(crate) fn object(body: &[u8]) -> Result<Scanner<'_>, Error> {
     let mut scanner = Scanner::new(body);
     let shape = scanner.shape()?;
     if shape != Shape::Object {
@@ -38,6 +39,11 @@ pub fn read(body: &[u8], limits: Limits, redaction: &Redaction) -> Result<Envelo
         scanner.end()?;
         return Err(Error::NotAnObject(shape.name()));
     }
+    Ok(scanner)
+}
+
+pub fn read(body: &[u8], limits: Limits, redaction: &Redaction) -> Result<Envelope, Error> {
+    let mut scanner = object(body)?;
     let mut envelope = Envelope::default();
     // Unescaped, contents are shorter than in the body; what the body has around them, the headers need.
     envelope.drafts.arena.reserve_exact(body.len());
