@@ -81,6 +81,10 @@ test_kafka_faults: ## kill, freeze and damage real Kafka brokers and the program
 	@EMBERLOG_E2E_FAULTS=50 scripts/cargo test --release --locked --workspace --features journal/faults,e2e/faults \
 		--test kafka_faults --test kafka_controls --test faults
 
+test-nightly: lint test_kafka_faults test-helm test-monitoring ## what takes too long for every change: lint, faults, chart, alerts, and ten minutes of comparing a secondary
+	@EMBERLOG_TEST_TRUTH_SECONDS=600 scripts/cargo test --release --locked --workspace --lib -- \
+		a_secondary_in_another_process_tells_the_truth
+
 test-helm: ## check the Helm chart: schemas of several Kubernetes versions, and the real programs started as it says
 	@scripts/setup build
 	@$(CARGO_BUILD) --bins
@@ -114,6 +118,8 @@ install: build $(JAR) ## install into PREFIX (/usr/local), below DESTDIR if give
 clean: ## remove what was built, except RocksDB and the other dependencies
 	@rm -rf listener/target
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	@scripts/cargo clean --release $$(sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' */Cargo.toml crates/*/Cargo.toml)
+	@members=$$(sed -nE '/^members = \[/,/^\]/s/^ *"(.*)",/\1/p' Cargo.toml) && \
+		names=$$(for it in $$members; do sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' "$$it/Cargo.toml"; done) && \
+		scripts/cargo clean --release $$names
 
-.PHONY: help test_kafka_faults test-helm test-compose test-monitoring serve serve-kafka kafka kafka-stop run_one_app run_concurrent_apps build build-one listener test lint bench install clean
+.PHONY: help test_kafka_faults test-nightly test-helm test-compose test-monitoring serve serve-kafka kafka kafka-stop run_one_app run_concurrent_apps build build-one listener test lint bench install clean
