@@ -11,6 +11,7 @@ final class Delivery {
     private final Outbox outbox;
     private final Sender sender;
     private final DriverLog log;
+    private final long lingerNanos;
     private final Object progress = new Object();
     private final Thread thread = new Thread(this::run, "emberlog-sender");
     private final Thread shutdownHook = new Thread(this::drain, "emberlog-shutdown");
@@ -21,6 +22,11 @@ final class Delivery {
     private volatile long endedAt;
 
     Delivery(Settings settings, Outbox outbox, Sender sender, DriverLog log) {
+        this(settings, outbox, sender, log, LINGER_NANOS);
+    }
+
+    Delivery(Settings settings, Outbox outbox, Sender sender, DriverLog log, long lingerNanos) {
+        this.lingerNanos = lingerNanos;
         this.outbox = outbox;
         this.sender = sender;
         this.log = log;
@@ -71,15 +77,26 @@ final class Delivery {
         }
     }
 
+    /** The thread's last word: nobody else will send what is held. */
+    private void sayGivenUp() {
+        sender.sayDrops();
+        long unsent = outbox.heldEvents();
+        if (unsent > 0) {
+            log.warn("Emberlog has not got " + unsent + " events of this application, and they are given up "
+                    + TimeUnit.NANOSECONDS.toSeconds(lingerNanos) + " s after its end");
+        }
+    }
+
     private void run() {
         try {
-            while (!ended || System.nanoTime() - endedAt < LINGER_NANOS) {
+            while (!ended || System.nanoTime() - endedAt < lingerNanos) {
                 long nanos = step();
                 synchronized (progress) {
                     progress.notifyAll();
                 }
                 outbox.await(nanos, sender.isPatient());
             }
+            sayGivenUp();
             Runtime.getRuntime().removeShutdownHook(shutdownHook);
         } catch (InterruptedException | IllegalStateException e) {
             // Somebody stops every thread, or the JVM is going down: there is nothing left to do.

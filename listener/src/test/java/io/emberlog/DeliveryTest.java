@@ -81,6 +81,25 @@ class DeliveryTest {
     }
 
     @Test
+    void what_is_given_up_after_the_end_is_counted() throws Exception {
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> "503";
+            Harness harness = harness(server, Duration.ofMillis(100));
+            long linger = Duration.ofMillis(300).toNanos();
+            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log, linger);
+            delivery.start();
+            harness.addMilestone("one");
+            harness.addMilestone("two");
+            delivery.drain();
+            long begin = System.nanoTime();
+            while (harness.warnings.stream().noneMatch(line -> line.contains("has not got 2 events of this application, and they are given up"))) {
+                assertTrue(System.nanoTime() - begin < Duration.ofSeconds(60).toNanos(), "not said: " + harness.warnings);
+                Thread.sleep(20);
+            }
+        }
+    }
+
+    @Test
     void events_are_taken_at_once_while_the_server_hangs() throws IOException {
         CountDownLatch never = new CountDownLatch(1);
         try (TestServer server = new TestServer()) {
