@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use service::{Server, server, telemetry, units};
+use service::{Configuration, Server, configuration, server, telemetry, units};
 use store::Secondary;
 use store::secondary::{self, Readiness};
 
@@ -40,12 +40,12 @@ struct Cli {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    service::run("emberlog-api", &cli.telemetry, || service::block_on(run(&cli)))
+    let (cli, configuration) = configuration::parse::<Cli>(configuration::plain);
+    service::run("emberlog-api", &cli.telemetry, || service::block_on(run(&cli, &configuration)))
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    tracing::info!(options = ?cli, "starting");
+async fn run(cli: &Cli, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    configuration.log();
     let server = Server::bind(&cli.listen, cli.admin_listen.as_deref(), &cli.server).await?;
     let (registry, shutdown) = (server.registry.clone(), server.shutdown.clone());
     let condition = server.health.register("store");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use journal::kafka;
-use service::{Server, server, telemetry};
+use service::{Configuration, Server, configuration, server, telemetry};
 
 use crate::{Collector, Flags, Options, reads};
 
@@ -36,12 +36,12 @@ struct Cli {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    service::run("emberlog-collector", &cli.telemetry, || service::block_on(run(&cli)))
+    let (cli, configuration) = configuration::parse::<Cli>(kafka::masked);
+    service::run("emberlog-collector", &cli.telemetry, || service::block_on(run(&cli, &configuration)))
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    tracing::info!(options = ?cli, "starting");
+async fn run(cli: &Cli, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    configuration.log();
     let [events, dead_letters] = [cli.kafka.settings()?, cli.kafka.dead_letters(&cli.dlq)?];
     let server = Server::bind(&cli.listen, cli.admin_listen.as_deref(), &cli.server).await?;
     let publisher = |settings: kafka::Settings| {
@@ -52,7 +52,6 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let collector = Collector::new(Options::from(&cli.ingest), events.clone(), dead_letters.clone(), &server.registry)?;
     let shutdown = server.shutdown.clone();
     let condition = server.health.register("kafka");
-    condition.not_ready("the topics are not open yet");
     tracing::info!(url = server.url(), "listening");
     let running = server.start([
         crate::router(collector.clone()),
@@ -61,8 +60,8 @@ async fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     ]);
 
     let opened = async {
-        events.opened().await?;
-        dead_letters.opened().await?;
+        events.opened_telling(|why| condition.not_ready(why)).await?;
+        dead_letters.opened_telling(|why| condition.not_ready(why)).await?;
         condition.ready();
         // Only a signal, or a configuration that breaks the promise, ends the process.
         std::future::pending::<Result<(), journal::Error>>().await

@@ -61,8 +61,8 @@ impl Collector {
         };
         let Some(count) = seen.offer(hash, Instant::now()) else { return };
         let cause = std::error::Error::source(error).map(ToString::to_string);
-        let (status, source) = (error.status().as_u16(), origin.source);
-        tracing::warn!(status, reason = error.reason(), ?source, count, cause, "{error}");
+        let (status, source) = (error.status().as_u16(), origin.source.map(tracing::field::display));
+        tracing::warn!(status, reason = error.reason(), source, count, cause, "{error}");
         if !is_sample {
             return;
         }

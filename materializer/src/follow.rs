@@ -38,6 +38,8 @@ pub struct Hooks {
 pub enum State<'a> {
     /// The journal is being read.
     Following,
+    /// Something failed for a reason that may pass, and is tried again; reads go on.
+    Retrying(&'a Error),
     /// Nothing is applied until a person has decided; reads go on.
     Halted(&'a Error),
 }
@@ -174,6 +176,7 @@ impl Materializer {
                     let text = error.to_string();
                     if failed.as_ref() != Some(&text) {
                         tracing::warn!(%error, "applying failed; it is tried again");
+                        (self.hooks.state)(State::Retrying(&error));
                     }
                     failed = Some(text);
                     std::thread::sleep(self.options.retry);

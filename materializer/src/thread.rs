@@ -34,8 +34,18 @@ impl Thread {
 
 /// Shows the materializer's state as a condition of readiness.
 pub fn shown(condition: Condition) -> Box<dyn FnMut(State<'_>) + Send> {
+    let mut follows = false;
     Box::new(move |state| match state {
-        State::Following => condition.ready(),
-        State::Halted(error) => condition.not_ready(format!("halted: {error}")),
+        State::Following => {
+            follows = true;
+            condition.ready();
+        }
+        // Once the journal is being read, what passes again is no reason to send readers away.
+        State::Retrying(_) if follows => {}
+        State::Retrying(error) => condition.not_ready(error.to_string()),
+        State::Halted(error) => {
+            follows = false;
+            condition.not_ready(format!("halted: {error}"));
+        }
     })
 }

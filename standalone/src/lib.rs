@@ -15,15 +15,16 @@ mod welcome;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use materializer::program;
 use materializer::rebuild::Source;
+use service::configuration;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let (telemetry, command) = cli::Cli::parse().into_parts();
+    let (cli, configuration) = configuration::parse::<cli::Cli>(journal::kafka::masked);
+    let (telemetry, command) = cli.into_parts();
     service::run("emberlog", &telemetry, || match command {
-        cli::Command::Serve(options) => service::block_on(serve::run(&options)),
+        cli::Command::Serve(options) => service::block_on(serve::run(&options, &configuration)),
         cli::Command::Check(options) => {
             options.data_dir.must_exist()?;
             program::check(&options.data_dir.store(), options.json, "emberlog rebuild --from journal")

@@ -10,15 +10,15 @@ use collector::Collector;
 use journal::local::{self, Local};
 use materializer::{Hooks, Materializer, Thread, quarantine, shown};
 use prometheus::Registry;
-use service::Server;
+use service::{Configuration, Server};
 use tokio::runtime::Handle;
 
 use crate::cli::ServeOptions;
 use crate::welcome::Welcome;
 
-pub async fn run(options: &ServeOptions) -> anyhow::Result<ExitCode> {
-    tracing::info!(?options, "starting");
-    let server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
+pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    configuration.log();
+    let mut server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
     let welcome = Welcome {
         url: server.url(),
         admin_url: server.admin_url(),

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
+pub mod configuration;
 mod files;
 pub mod health;
 pub mod http;
@@ -23,6 +24,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use configuration::Configuration;
 pub use health::Health;
 pub use problem::Problem;
 pub use server::Server;

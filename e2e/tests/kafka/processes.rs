@@ -116,6 +116,10 @@ fn a_term_ends_each_part_with_0_whatever_it_is_doing() {
             parts.start(part);
             let readiness = parts.readiness(part);
             assert_eq!((readiness.status, parts.client_of(part).get("/health/live").status), (503, 200), "{part:?}");
+            let why = if waiting.brokers == nobody.brokers { "Connection refused" } else { "emberlog init" };
+            wait::until("the reason why it is not ready", || {
+                (part == Part::Api || parts.readiness(part).text().contains(why)).then_some(())
+            });
             let answer = parts.stop(part);
             assert_eq!(answer.code(), Some(0), "{part:?} waiting for {waiting:?}");
         }

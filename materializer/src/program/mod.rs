@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use journal::kafka;
 use journal::patient::{self, Patient};
-use service::telemetry;
+use service::{configuration, telemetry};
 
 pub use check::check;
 pub use generations::{Options as GenerationsOptions, generations};
@@ -108,9 +108,9 @@ impl DataDir {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let Cli { command, telemetry } = Cli::parse();
+    let (Cli { command, telemetry }, configuration) = configuration::parse(kafka::masked);
     service::run("emberlog-materializer", &telemetry, || match command {
-        Command::Run(options) => service::block_on(run::run(&options)),
+        Command::Run(options) => service::block_on(run::run(&options, &configuration)),
         Command::Check { data_dir, json } => {
             check(&data_dir.existing_store()?, json, "emberlog-materializer rebuild --from topic")
         }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use journal::kafka::{self, Committer, DeferredPublisher, DeferredSubscriber};
 use prometheus::Registry;
-use service::{Server, http, server};
+use service::{Configuration, Server, http, server};
 use tokio::runtime::Handle;
 
 use super::DataDir;
@@ -36,8 +36,8 @@ pub struct Options {
     server: server::Flags,
 }
 
-pub async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    tracing::info!(?options, "starting");
+pub async fn run(options: &Options, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    configuration.log();
     let [events, dead_letters] = [options.kafka.settings()?, options.kafka.dead_letters(&options.dlq)?];
     let server = Server::bind(&options.listen, None, &options.server).await?;
     let reads = match &options.serve {

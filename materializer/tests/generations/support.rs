@@ -154,7 +154,7 @@ impl Running {
         let seen = halted.clone();
         let state = move |state: State<'_>| {
             *seen.lock().unwrap() = match state {
-                State::Following => None,
+                State::Following | State::Retrying(_) => None,
                 State::Halted(error) => Some(Halt::of(error)),
             };
         };

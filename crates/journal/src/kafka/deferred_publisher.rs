@@ -46,12 +46,21 @@ impl DeferredPublisher {
     /// Resolves when the topic is open. An error stays until somebody changes the configuration: the process should end
     /// with it.
     pub async fn opened(&self) -> Result<(), Error> {
+        self.opened_telling(|_| ()).await
+    }
+
+    /// The same, told again and again why it is not open yet.
+    pub async fn opened_telling(&self, mut why: impl FnMut(&str)) -> Result<(), Error> {
         let mut stage = self.stage.clone();
-        let stage = stage.wait_for(|it| !matches!(it, Stage::Opening(_))).await;
-        match stage.as_deref() {
-            Ok(Stage::Failed(error)) => Err(error.clone()),
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::Fatal("the thread that opens the topic has ended".to_owned())),
+        loop {
+            match &*stage.borrow_and_update() {
+                Stage::Opening(text) => why(text),
+                Stage::Open(_) => return Ok(()),
+                Stage::Failed(error) => return Err(error.clone()),
+            }
+            if stage.changed().await.is_err() {
+                return Err(Error::Fatal("the thread that opens the topic has ended".to_owned()));
+            }
         }
     }
 

@@ -74,11 +74,16 @@ impl From<String> for PropertyText {
 
 impl fmt::Debug for PropertyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_once('=') {
-            Some((name, _)) if !is_secret(name) => write!(f, "{:?}", self.0),
-            Some((name, _)) => write!(f, "\"{name}=***\""),
-            None => f.write_str("***"),
-        }
+        write!(f, "{:?}", masked(&self.0))
+    }
+}
+
+/// `NAME=VALUE` without the value if it is a secret.
+pub fn masked(text: &str) -> String {
+    match text.split_once('=') {
+        Some((name, _)) if !is_secret(name) => text.to_owned(),
+        Some((name, _)) => format!("{name}=***"),
+        None => "***".to_owned(),
     }
 }
 

@@ -31,7 +31,7 @@ use rdkafka::error::KafkaError;
 
 pub use deferred_publisher::DeferredPublisher;
 pub use deferred_subscriber::DeferredSubscriber;
-pub use flags::{DlqFlags, Flags, OptionalFlags, TopicFlags};
+pub use flags::{DlqFlags, Flags, OptionalFlags, TopicFlags, masked};
 pub use metrics::{PublisherMetrics, SubscriberMetrics};
 pub use properties::Properties;
 pub use publisher::{Options as PublisherOptions, Publisher};

@@ -114,7 +114,7 @@ impl Guard {
         }
         if access == Access::Admin {
             let (token, method, path) = (&*granted.name, request.method().as_str(), request.uri().path());
-            tracing::info!(token, method, path = ?crate::problem::bounded(path), "administration");
+            tracing::info!(token, method, path = crate::problem::bounded(path), "administration");
         }
         Ok(())
     }
@@ -123,8 +123,8 @@ impl Guard {
     pub(super) fn refuse(&self, refusal: &Refusal, request: &Request) -> Response {
         self.metrics.refusals.with_label_values(&[refusal.reason()]).inc();
         if let Some(count) = self.samplers[refusal.index()].offer() {
-            let source = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|it| it.0);
-            tracing::warn!(reason = refusal.reason(), ?source, count, "refused: {}", refusal.log());
+            let source = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|it| tracing::field::display(it.0));
+            tracing::warn!(reason = refusal.reason(), source, count, "refused: {}", refusal.log());
         }
         refusal.clone().into_response()
     }

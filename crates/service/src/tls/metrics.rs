@@ -83,7 +83,7 @@ impl Metrics {
     pub fn failed(&self, failure: Failure, remote: SocketAddr, detail: &str) {
         self.failures.with_label_values(&[failure.reason()]).inc();
         if let Some(count) = self.samplers[failure as usize].offer() {
-            tracing::warn!(reason = failure.reason(), source = ?remote, count, detail, "no TLS connection came about");
+            tracing::warn!(reason = failure.reason(), source = %remote, count, detail, "no TLS connection came about");
         }
     }
 }
