@@ -10,6 +10,7 @@ use service::Problem;
 use service::problem::bounded;
 
 use crate::error::Error;
+use crate::extract::{NoParameters, Query};
 use crate::{Api, RunKey};
 
 /// The `dmAppId` of a path.
@@ -30,7 +31,11 @@ impl<S: Send + Sync> FromRequestParts<S> for AppId {
     (status = 404, description = "Nothing has come of it", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn app(State(api): State<Arc<Api>>, AppId(id): AppId) -> Result<impl IntoResponse, Error> {
+pub async fn app(
+    State(api): State<Arc<Api>>,
+    AppId(id): AppId,
+    _: Query<NoParameters>,
+) -> Result<impl IntoResponse, Error> {
     let unknown = || {
         Error::NotFound(format!(
             "Nothing has come of the application {:?} yet. Does its spark.delight.collector.url end in /collector/ of this \

@@ -8,7 +8,7 @@ use event::ReceivedAt;
 use service::Problem;
 
 use crate::error::Error;
-use crate::extract::{Id, Named};
+use crate::extract::{Id, Named, NoParameters, Query};
 use crate::run::{Clock, RunDuration};
 use crate::{Api, RunKey};
 
@@ -21,7 +21,11 @@ use crate::{Api, RunKey};
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn duration_by_name(State(api): State<Arc<Api>>, Named(key): Named) -> Result<Json<RunDuration>, Error> {
+pub async fn duration_by_name(
+    State(api): State<Arc<Api>>,
+    Named(key): Named,
+    _: Query<NoParameters>,
+) -> Result<Json<RunDuration>, Error> {
     answer(&api, key).await
 }
 
@@ -32,7 +36,11 @@ pub async fn duration_by_name(State(api): State<Arc<Api>>, Named(key): Named) ->
         (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn duration(State(api): State<Arc<Api>>, Id(key): Id) -> Result<Json<RunDuration>, Error> {
+pub async fn duration(
+    State(api): State<Arc<Api>>,
+    Id(key): Id,
+    _: Query<NoParameters>,
+) -> Result<Json<RunDuration>, Error> {
     answer(&api, key).await
 }
 

@@ -1,6 +1,7 @@
 //! The events of a run: streamed whole, or page by page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use service::Problem;
 use store::{Line, Run};
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
 use crate::export::{self, Part};
-use crate::extract::{Id, Named, Query};
+use crate::extract::{Id, Named, Parameters, Query};
 use crate::scan::{Scan, Start, Visit};
 use crate::{Api, RunKey, cursor, stream};
 
@@ -22,6 +24,8 @@ const NEXT_CURSOR: HeaderName = HeaderName::from_static("emberlog-next-cursor");
 pub const MAX_LIMIT: usize = 10_000;
 /// A page also ends behind this size: it is in memory as a whole.
 const MAX_PAGE_BYTES: usize = 8 << 20;
+/// How long a page waits for its turn to scan.
+const PAGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which events are asked for, and in which form.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -49,6 +53,20 @@ pub enum Format {
     #[default]
     Ndjson,
     Eventlog,
+}
+
+pub const LIMIT: (&str, &str) = ("limit", "a number from 1 to 10000");
+pub const CURSOR: (&str, &str) = ("cursor", "the `Emberlog-Next-Cursor` of the page before");
+pub const SKIP: (&str, &str) = ("skip", "a number of lines");
+
+impl Parameters for EventsQuery {
+    const TAKEN: &'static [(&'static str, &'static str)] = &[
+        LIMIT,
+        CURSOR,
+        SKIP,
+        ("format", "`ndjson` or `eventlog`"),
+        ("application", "a number from 1, that of an application of the run"),
+    ];
 }
 
 /// The events of a run, one a line, byte for byte as they were sent, in the order of the run.
@@ -110,7 +128,7 @@ async fn answer(api: &Arc<Api>, method: &Method, key: RunKey, query: &EventsQuer
     let body = match query.limit {
         Some(limit @ 1..=MAX_LIMIT) => page(api, scan, limit, &more(query), &mut headers).await?,
         Some(limit) => return Err(Error::BadRequest(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
-        None if method == Method::HEAD => Body::empty(),
+        None if method == Method::HEAD => stream::of_head(),
         None => stream::events(api, scan)?,
     };
     Ok((headers, body).into_response())
@@ -158,8 +176,10 @@ pub async fn page(
     more: &str,
     headers: &mut HeaderMap,
 ) -> Result<Body, Error> {
-    let _slot = api.streams.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
     let (hash, what, shared) = (scan.hash, scan.what, api.clone());
+    // No stream's place: slow clients may hold all of those. Streams give their threads to others at every turn.
+    let thread = timeout(PAGE_PATIENCE, api.scans.clone().acquire_owned()).await;
+    let thread = thread.ok().and_then(Result::ok).ok_or(Error::Busy)?;
     let ask = move |reader: &store::Reader| {
         let began = std::time::Instant::now();
         let (mut lines, mut count) = (Vec::new(), 0);
@@ -172,6 +192,7 @@ pub async fn page(
             count += 1;
             Visit::Taken
         })?;
+        drop(thread);
         shared.metrics.scanned(began.elapsed(), count, lines.len());
         Ok((lines, scan.place().filter(|_| !ended)))
     };

@@ -11,7 +11,7 @@ use store::{Run, View};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
-use crate::extract::{Named, Query};
+use crate::extract::{Named, Parameters, Query};
 use crate::{Api, RunKey};
 
 /// Events that are looked through for the first one that is missing. Of what lies behind, a client sends again what
@@ -25,6 +25,10 @@ pub struct ResumeQuery {
     /// The attempt that is to go on, from 0 to 2147483647. Default 0.
     #[serde(default)]
     attempt: u32,
+}
+
+impl Parameters for ResumeQuery {
+    const TAKEN: &'static [(&'static str, &'static str)] = &[("attempt", "a number from 0 to 2147483647")];
 }
 
 /// What of a run's attempt is stored.

@@ -10,7 +10,7 @@ use service::Problem;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
-use crate::extract::Query;
+use crate::extract::{NoParameters, Parameters, Query};
 use crate::stream::{self, Page};
 use crate::{Api, cursor};
 
@@ -23,6 +23,10 @@ pub struct JobsQuery {
     limit: Option<usize>,
     /// The `next` of the page before.
     cursor: Option<String>,
+}
+
+impl Parameters for JobsQuery {
+    const TAKEN: &'static [(&'static str, &'static str)] = &[LIMIT, CURSOR];
 }
 
 /// One page of jobs.
@@ -40,6 +44,8 @@ pub struct JobBody {
     job_name: String,
 }
 
+pub const LIMIT: (&str, &str) = ("limit", "a number from 1 to 1000");
+pub const CURSOR: (&str, &str) = ("cursor", "the `next` of the page before");
 pub const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
@@ -63,7 +69,7 @@ pub fn cut<T>(entries: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> String)
     (status = 200, description = "Names of jobs", body = Vec<String>, example = json!(["etl", "report/daily"])),
     (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn all_jobs(State(api): State<Arc<Api>>) -> Result<Response, Error> {
+pub async fn all_jobs(State(api): State<Arc<Api>>, _: Query<NoParameters>) -> Result<Response, Error> {
     let page = |reader: &store::Reader, after: Option<&String>, limit| {
         let names = reader.view(|view| view.jobs(after.map(String::as_str), limit))?;
         Ok(Page { next: names.last().cloned(), entries: names })

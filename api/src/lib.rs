@@ -41,12 +41,19 @@ pub use crate::ingest::first_missing;
 use crate::metrics::Metrics;
 pub use crate::program::main;
 
+/// When a run that has not ended is lost, unless told otherwise.
+pub const LOST_AFTER: Duration = Duration::from_secs(120);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// A run that has not ended is `lost` after this time without a sign of life. Agents send one every 10 s.
     pub lost_after: Duration,
     /// The longest time that a streamed answer may take. The connection is cut then, and the client sees it.
     pub stream_time: Duration,
+    /// Bytes a second that a client must take while a streamed answer waits for it, or it is cut; 0 for any.
+    pub stream_rate: u64,
+    /// Over how long a time that is measured.
+    pub stream_patience: Duration,
     /// How long a read that names a place in the journal waits until it is applied.
     pub wait: Duration,
     /// Streamed answers at once; each holds up to some 1.5 MB. More are asked to come back.
@@ -56,8 +63,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            lost_after: Duration::from_secs(300),
-            stream_time: Duration::from_secs(600),
+            lost_after: LOST_AFTER,
+            stream_time: Duration::from_secs(86_400),
+            stream_rate: 16 << 10,
+            stream_patience: Duration::from_secs(60),
             wait: Duration::from_secs(5),
             streams: 128,
         }

@@ -31,7 +31,7 @@ impl Metrics {
             HistogramOpts::new("emberlog_api_request_seconds", "Time to the head of an answer").buckets(buckets);
         let cuts = Opts::new(
             "emberlog_api_streams_cut_total",
-            "Streamed answers that ended early, by reason: client, time or error",
+            "Streamed answers that ended early, by reason: client, slow, time or error",
         );
         let metrics = Self {
             requests: IntCounterVec::new(
@@ -47,7 +47,7 @@ impl Metrics {
             events: IntCounter::new("emberlog_api_events_total", "Events read for answers")?,
             cuts: IntCounterVec::new(cuts, &["reason"])?,
         };
-        for reason in ["client", "time", "error"] {
+        for reason in ["client", "slow", "time", "error"] {
             metrics.cuts.with_label_values(&[reason]);
         }
         registry.register(Box::new(metrics.requests.clone()))?;

@@ -12,8 +12,8 @@ use store::{Reader, RunCursor};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Error;
-use crate::extract::{Id, Job, Query};
-use crate::jobs::{cut, limit};
+use crate::extract::{Id, Job, NoParameters, Parameters, Query};
+use crate::jobs::{CURSOR, LIMIT, cut, limit};
 use crate::run::{Clock, RunBody};
 use crate::stream::{self, Page};
 use crate::{Api, cursor};
@@ -29,6 +29,12 @@ pub struct RunsQuery {
     limit: Option<usize>,
     /// The `next` of the page before.
     cursor: Option<String>,
+}
+
+impl Parameters for RunsQuery {
+    const TAKEN: &'static [(&'static str, &'static str)] =
+        &[("job", "the name of a job, percent-encoded; GET /job lists them"), LIMIT, CURSOR];
+    const NEEDED: Option<&'static str> = Some("job");
 }
 
 /// One page of runs.
@@ -47,7 +53,11 @@ pub struct Runs {
         (status = 404, description = "No such job", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn all_runs_of_job(State(api): State<Arc<Api>>, Job(job): Job) -> Result<Response, Error> {
+pub async fn all_runs_of_job(
+    State(api): State<Arc<Api>>,
+    Job(job): Job,
+    _: Query<NoParameters>,
+) -> Result<Response, Error> {
     let page = move |reader: &Reader, after: Option<&RunCursor>, limit| {
         reader.view(|view| {
             if after.is_none() && !view.has_job(job.as_str())? {
@@ -100,7 +110,7 @@ pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -
     (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
 ))]
-pub async fn run(State(api): State<Arc<Api>>, Id(key): Id) -> Result<Json<RunBody>, Error> {
+pub async fn run(State(api): State<Arc<Api>>, Id(key): Id, _: Query<NoParameters>) -> Result<Json<RunBody>, Error> {
     let (run, through) = api.run_and_time(key).await?;
     let clock = Clock { now: ReceivedAt::now(), through, lost_after: api.options.lost_after };
     Ok(Json(RunBody::of(&run, &clock)?))

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
@@ -12,8 +11,8 @@ use store::Line;
 use utoipa::IntoParams;
 
 use crate::error::Error;
-use crate::events::{self, MAX_LIMIT};
-use crate::extract::{Id, Query};
+use crate::events::{self, CURSOR, LIMIT, MAX_LIMIT, SKIP};
+use crate::extract::{Id, Parameters, Query};
 use crate::scan::{Scan, Start};
 use crate::{Api, cursor, stream};
 
@@ -29,6 +28,10 @@ pub struct SamplesQuery {
     /// Samples to leave out first: as many as whole lines came before a stream was cut.
     #[serde(default)]
     skip: u64,
+}
+
+impl Parameters for SamplesQuery {
+    const TAKEN: &'static [(&'static str, &'static str)] = &[LIMIT, CURSOR, SKIP];
 }
 
 /// The samples of a run, one a line, as they were sent, in the order of their times.
@@ -60,7 +63,7 @@ pub async fn samples(
     let body = match query.limit {
         Some(limit @ 1..=MAX_LIMIT) => events::page(&api, scan, limit, "", &mut headers).await?,
         Some(limit) => return Err(Error::BadRequest(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
-        None if method == Method::HEAD => Body::empty(),
+        None if method == Method::HEAD => stream::of_head(),
         None => stream::events(&api, scan)?,
     };
     Ok((headers, body).into_response())

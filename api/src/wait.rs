@@ -9,21 +9,15 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::{ObjectBuilder, OpenApi, Required, Type};
 
 use crate::Api;
 use crate::error::Error;
-use crate::extract::Query;
+use crate::extract::pairs;
 
 /// Between two looks at the store.
 const STEP: Duration = Duration::from_millis(5);
-
-#[derive(Debug, Deserialize)]
-pub struct Wait {
-    wait_for: Option<String>,
-}
 
 /// A record's place in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +40,12 @@ impl FromStr for Place {
 }
 
 /// Holds a request back until the place that it names is applied.
-pub async fn until_applied(
-    State(api): State<Arc<Api>>,
-    Query(Wait { wait_for }): Query<Wait>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if let Some(text) = wait_for {
+pub async fn until_applied(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let pairs = match pairs(request.uri().query().unwrap_or_default()) {
+        Ok(pairs) => pairs,
+        Err(error) => return error.into_response(),
+    };
+    if let Some((_, text)) = pairs.into_iter().find(|(key, _)| key == "wait_for") {
         *request.uri_mut() = without_wait(request.uri());
         let result = match text.parse() {
             Ok(place) => api.wait_for(place).await,
@@ -108,9 +101,12 @@ pub fn describe(document: &mut OpenApi) {
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .example(Some("3:118000".into()))
         .build();
+    let bad = service::openapi::problem("A parameter that is not known here, or a bad `wait_for`");
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get].into_iter().flatten() {
             operation.parameters.get_or_insert_default().push(parameter.clone().into());
+            let responses = &mut operation.responses.responses;
+            responses.entry("400".to_owned()).or_insert_with(|| bad.clone().into());
         }
     }
 }

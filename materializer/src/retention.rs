@@ -38,7 +38,7 @@ impl Default for Retention {
             max_age: None,
             max_bytes: None,
             max_runs: None,
-            lost_after: Duration::from_secs(120),
+            lost_after: api::LOST_AFTER,
             interval: Duration::from_secs(60),
         }
     }

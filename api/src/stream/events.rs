@@ -34,10 +34,11 @@ enum Turn {
     /// It goes on: behind this chunk, if there is one, when the client has taken it.
     Pause(Option<Bytes>),
     Gone,
+    /// The client takes too little.
+    Slow,
 }
 
-async fn send_events(sender: Sender, mut scan: Scan) {
-    let mut sender = Arc::new(sender);
+async fn send_events(mut sender: Sender, mut scan: Scan) {
     loop {
         let thread = tokio::select! {
             thread = sender.api.scans.clone().acquire_owned() => thread,
@@ -47,7 +48,7 @@ async fn send_events(sender: Sender, mut scan: Scan) {
             return sender.cut("time");
         }
         let turn = tokio::task::spawn_blocking(move || {
-            let turn = turn(&sender, &mut scan);
+            let turn = turn(&mut sender, &mut scan);
             drop(thread);
             (turn, sender, scan)
         });
@@ -68,6 +69,7 @@ async fn send_events(sender: Sender, mut scan: Scan) {
                 }
             }
             Ok(Turn::Gone) => return sender.cut("client"),
+            Ok(Turn::Slow) => return sender.cut("slow"),
             Err(error) => {
                 tracing::error!(%error, "cannot read events");
                 return sender.cut("error");
@@ -77,13 +79,14 @@ async fn send_events(sender: Sender, mut scan: Scan) {
 }
 
 /// Reads and sends until the run ends, the client is too slow, or others want the thread.
-fn turn(sender: &Sender, scan: &mut Scan) -> Result<Turn, Error> {
+fn turn(sender: &mut Sender, scan: &mut Scan) -> Result<Turn, Error> {
     let began = Instant::now();
     let mut waited = Duration::ZERO;
     let (mut events, mut bytes) = (0, 0);
     let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 8);
     let mut stop = None;
-    scan.walk(&sender.api.reader, |event| {
+    let api = sender.api.clone();
+    scan.walk(&api.reader, |event| {
         chunk.extend_from_slice(event);
         chunk.push(b'\n');
         events += 1;
@@ -99,7 +102,7 @@ fn turn(sender: &Sender, scan: &mut Scan) -> Result<Turn, Error> {
         if stop.is_some() { Visit::Last } else { Visit::Taken }
     })?;
     bytes += chunk.len();
-    sender.api.metrics.scanned(began.elapsed().saturating_sub(waited), events, bytes);
+    api.metrics.scanned(began.elapsed().saturating_sub(waited), events, bytes);
     Ok(match stop {
         Some(stop) => stop,
         None if chunk.is_empty() => Turn::Done,
@@ -109,7 +112,7 @@ fn turn(sender: &Sender, scan: &mut Scan) -> Result<Turn, Error> {
 }
 
 /// Sends a chunk if the client takes it soon; else says how the turn ends.
-fn hand_over(sender: &Sender, chunk: Bytes, waited: &mut Duration) -> Option<Turn> {
+fn hand_over(sender: &mut Sender, chunk: Bytes, waited: &mut Duration) -> Option<Turn> {
     let chunk = match sender.messages.try_send(Message::Chunk(chunk)) {
         Ok(()) => return None,
         Err(TrySendError::Closed(_) | TrySendError::Full(Message::End)) => return Some(Turn::Gone),
@@ -117,13 +120,15 @@ fn hand_over(sender: &Sender, chunk: Bytes, waited: &mut Duration) -> Option<Tur
     };
     let from = Instant::now();
     let room = Handle::current().block_on(timeout(PATIENCE, sender.messages.reserve()));
-    *waited += from.elapsed();
+    let time = from.elapsed();
+    *waited += time;
     match room {
         Ok(Ok(room)) => {
             room.send(Message::Chunk(chunk));
-            None
+            (!sender.pace.holds(time)).then_some(Turn::Slow)
         }
         Ok(Err(_)) => Some(Turn::Gone),
-        Err(_) => Some(Turn::Pause(Some(chunk))),
+        Err(_) if sender.pace.holds(time) => Some(Turn::Pause(Some(chunk))),
+        Err(_) => Some(Turn::Slow),
     }
 }

@@ -37,7 +37,7 @@ pub async fn json_array<C: Send + Sync + 'static>(
         text.push(b']');
         return Ok((json, text).into_response());
     }
-    let (sender, body) = open(&api)?;
+    let (mut sender, body) = open(&api)?;
     tokio::spawn(async move {
         let mut next = first.next;
         while sender.send(Message::Chunk(std::mem::take(&mut text).into())).await {

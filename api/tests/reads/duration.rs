@@ -32,9 +32,9 @@ fn a_run_without_an_end_is_running_until_it_has_been_silent_for_too_long() {
     let elapsed = running["elapsed_ms"].as_i64().unwrap();
     assert!((3_600_000..3_660_000).contains(&elapsed), "{elapsed}");
 
-    server.applied_through(ago(301));
+    server.applied_through(ago(481));
     assert_eq!(duration(&server)["status"], "running");
-    server.applied_through(ago(299));
+    server.applied_through(ago(479));
     let lost = duration(&server);
     assert_eq!(fields(&lost), json!(["lost", null, false, false]));
     assert_eq!(lost["elapsed_ms"], 3_000_000);

@@ -85,10 +85,18 @@ fn head_gives_the_head_of_a_get() {
         &format!("/v1/runs/{id}/events?limit=2"),
         "/job",
         "/job/etl/r/duration",
+        &format!("/v1/runs/{id}/samples"),
     ] {
         let (head, get) = (server.ask("HEAD", path), server.get(path));
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
-        for name in ["content-type", "x-content-type-options", "content-disposition", "link", "emberlog-next-cursor"] {
+        for name in [
+            "content-type",
+            "content-length",
+            "x-content-type-options",
+            "content-disposition",
+            "link",
+            "emberlog-next-cursor",
+        ] {
             assert_eq!(head.headers.get(name), get.headers.get(name), "{name} of {path}");
         }
     }
@@ -184,6 +192,34 @@ fn more_streams_than_allowed_are_asked_to_come_back() {
     }
     assert!(server.get("/job/etl/r/events?skip=299").text() == lines(&events[299..]));
     assert_eq!(server.metric("emberlog_api_streams_cut_total", &[("reason", "client")]), 1.0);
+}
+
+#[test]
+fn a_client_that_takes_next_to_nothing_loses_its_place_and_pages_need_none() {
+    let mut server = Server::with(api::Options {
+        streams: 1,
+        stream_rate: 1 << 20,
+        stream_patience: Duration::from_secs(1),
+        ..api::Options::default()
+    });
+    let events = add_large(&mut server);
+    let mut slow = server.send("GET", "/job/etl/r/events");
+    let mut head = [0; 12];
+    slow.read_exact(&mut head).unwrap();
+    server.get("/job/etl/r/events").problem(503);
+    assert_eq!(server.get("/job/etl/r/events?limit=2").text(), lines(&events[..2]));
+    let from = Instant::now();
+    let cuts = || server.metric("emberlog_api_streams_cut_total", &[("reason", "slow")]);
+    while cuts() == 0.0 {
+        assert!(from.elapsed() < Duration::from_secs(20), "it is not cut");
+        // It goes on taking some.
+        slow.read_exact(&mut vec![0; 2 << 10]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(server.get("/job/etl/r/events").text() == lines(&events));
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"\r\n0\r\n\r\n"));
 }
 
 #[test]

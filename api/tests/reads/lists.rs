@@ -84,7 +84,19 @@ fn bad_parameters_are_named() {
         (&format!("/v1/runs/{id}/events?format=parquet"), "eventlog"),
         (&format!("/v1/runs/{id}/events?application=0"), "counted from 1"),
         (&format!("/v1/runs/{id}/events?application=2"), "counted from 1"),
-        (&format!("/v1/runs/{id}/events?skip=-1"), "skip"),
+        (&format!("/v1/runs/{id}/events?skip=-1"), "skip is \"-1\"; it takes a number of lines."),
+        ("/v1/runs", "The parameter job is missing; it takes the name of a job"),
+        ("/v1/runs?job=a&job=b", "job is given more than once"),
+        ("/v1/jobs?limit=many", "limit is \"many\"; it takes a number from 1 to 1000."),
+        ("/v1/jobs?limt=1", "There is no parameter \"limt\" here; there is limit, cursor, wait_for."),
+        ("/job?x=1", "no parameter \"x\""),
+        ("/job/etl?x=1", "no parameter \"x\""),
+        ("/job/etl/0/duration?x=1", "no parameter \"x\""),
+        (&format!("/v1/runs/{id}?x"), "no parameter \"x\""),
+        (&format!("/v1/runs/{id}/duration?x=1"), "no parameter \"x\""),
+        (&format!("/v1/runs/{id}/samples?format=ndjson"), "no parameter \"format\""),
+        ("/apps/a?x=1", "no parameter \"x\""),
+        ("/v1/ingest/etl/0?x=1", "no parameter \"x\""),
     ] {
         let message = server.get(path).problem(400);
         assert!(message.contains(part), "{path}: {message}");

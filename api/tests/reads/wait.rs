@@ -58,5 +58,6 @@ fn every_route_says_that_it_can_wait() {
     for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("/openapi")) {
         let parameters = item["get"]["parameters"].as_array().unwrap();
         assert!(parameters.iter().any(|it| it["name"] == "wait_for"), "{path}");
+        assert!(item["get"]["responses"].get("400").is_some(), "{path}");
     }
 }

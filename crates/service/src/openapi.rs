@@ -7,11 +7,11 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder};
 
-use crate::Problem;
 use crate::auth::{self, Access, Guard, Merged, Routes};
 use crate::problem::bounded;
+use crate::{Problem, problem};
 
 const DESCRIPTION: &str = "A job here is an application that runs periodically, not a Spark job; a run is one execution of it.\n\n\
 Emberlog takes in the events that Apache Spark applications emit, and serves them once each, verbatim and in the order of their run. \
@@ -47,6 +47,13 @@ pub fn assemble_with(routes: impl IntoIterator<Item = Routes>, guard: Option<&Ar
     }
 }
 
+/// The description of an answer that is a problem.
+pub fn problem(description: &str) -> utoipa::openapi::Response {
+    let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(description).content(problem::CONTENT_TYPE, content).build()
+}
+
 fn document() -> OpenApi {
     let info = InfoBuilder::new().title("Emberlog").version(env!("CARGO_PKG_VERSION")).description(Some(DESCRIPTION));
     let mut document = OpenApiBuilder::new().info(info.build()).build();
@@ -60,10 +67,12 @@ struct Paths(BTreeMap<String, Vec<&'static str>>);
 impl Paths {
     fn of(document: &OpenApi) -> Self {
         let mut routes: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
-        routes.insert("/openapi.json".to_owned(), vec!["GET"]);
+        routes.insert("/openapi.json".to_owned(), vec!["GET", "HEAD"]);
         for (path, item) in &document.paths.paths {
             let operations = [
                 ("GET", &item.get),
+                // Whatever can be got.
+                ("HEAD", &item.get),
                 ("POST", &item.post),
                 ("PUT", &item.put),
                 ("PATCH", &item.patch),
@@ -76,7 +85,12 @@ impl Paths {
     }
 
     fn not_found(&self, request: &Request) -> Response {
-        let there: Vec<_> = self.0.iter().map(|(path, methods)| format!("{} {path}", methods.join(", "))).collect();
+        let there = self.0.iter().map(|(path, methods)| {
+            // That goes without saying here.
+            let methods: Vec<_> = methods.iter().copied().filter(|it| *it != "HEAD").collect();
+            format!("{} {path}", methods.join(", "))
+        });
+        let there: Vec<_> = there.collect();
         let message = format!("There is nothing at {}. There is: {}.", bounded(request.uri().path()), there.join("; "));
         Problem::new(StatusCode::NOT_FOUND, "Not Found", message).into_response()
     }
@@ -135,9 +149,9 @@ mod tests {
         assert!(message.contains("/helth") && message.contains("GET /health;"), "{message}");
 
         let (response, problem) = ask("POST", "/health").await;
-        assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"GET".parse().unwrap()));
+        assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
         assert_eq!(response.headers().get_all("allow").iter().count(), 1);
-        assert_eq!(problem["message"], "/health takes GET, not POST.");
+        assert_eq!(problem["message"], "/health takes GET, HEAD, not POST.");
 
         let (_, problem) = ask("GET", &format!("/{}", "x".repeat(10_000))).await;
         assert!(problem["message"].as_str().unwrap().len() < 1000);

@@ -2,10 +2,10 @@
 
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ComponentsBuilder, OpenApi};
 
 use super::{Access, Scope};
-use crate::{Problem, problem};
+use crate::{Problem, openapi};
 
 const BEARER: &str = "bearer";
 const API_KEY: &str = "api_key";
@@ -39,9 +39,6 @@ fn describe(access: Access, is_on: bool, operation: &mut Operation) {
     for (status, description) in
         [("401", "No token, or one that is not known here"), ("403", "The token's scopes do not allow this")]
     {
-        let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new().description(description).content(problem::CONTENT_TYPE, content);
-        operation.responses.responses.insert(status.to_owned(), RefOr::T(response.build()));
+        operation.responses.responses.insert(status.to_owned(), openapi::problem(description).into());
     }
 }
