@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use event::{Deletion, JobName, ReceivedAt, RunHash};
 use journal::Record;
 use serde::Serialize;
 use service::Problem;
-use service::auth::{Access, Routes};
+use service::auth::{Access, Granted, Routes};
+use service::problem::bounded;
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -41,24 +42,27 @@ pub struct Deleted {
     ),
     responses(
         (status = 200, description = "Durable; gone from all answers within a second", body = Deleted),
-        (status = 400, description = "Not an id, or an unknown parameter", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "An unknown parameter", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "Not the id of a run", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not durable; try again after `Retry-After` seconds", body = Problem, content_type = "application/problem+json"),
     ))]
 async fn delete_run(
     State(collector): State<Arc<Collector>>,
+    token: Option<Extension<Granted>>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let id = id.ok().and_then(|Path(id)| id.parse::<RunHash>().ok());
     let Some(id) = id else {
-        return bad_request("This is not the `id` of a run; GET /v1/runs?job=NAME tells it.");
+        let message = "This is not the `id` of a run; GET /v1/runs?job=NAME tells it.";
+        return Problem::new(StatusCode::NOT_FOUND, "Not Found", message).into_response();
     };
     let reopen = match parameters(query.as_deref()).as_deref() {
         Some([]) => false,
         Some([(name, value)]) if name == "reopen" && (value == "true" || value == "false") => value == "true",
         _ => return bad_request("The only parameter is reopen, which is true or false."),
     };
-    answer(&collector, &Deletion::Run { id, reopen }).await
+    answer(&collector, &Deletion::Run { id, reopen }, token).await
 }
 
 /// Delete all runs that a job has so far. Runs that begin later are taken in.
@@ -69,13 +73,17 @@ async fn delete_run(
         (status = 400, description = "No job is named", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not durable; try again after `Retry-After` seconds", body = Problem, content_type = "application/problem+json"),
     ))]
-async fn delete_job(State(collector): State<Arc<Collector>>, RawQuery(query): RawQuery) -> Response {
+async fn delete_job(
+    State(collector): State<Arc<Collector>>,
+    token: Option<Extension<Granted>>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let job = match parameters(query.as_deref()).as_deref() {
         Some([(name, value)]) if name == "job" => JobName::new(value).ok(),
         _ => None,
     };
     match job {
-        Some(job) => answer(&collector, &Deletion::Job(job)).await,
+        Some(job) => answer(&collector, &Deletion::Job(job), token).await,
         None => bad_request("Name the job: DELETE /v1/jobs?job=NAME, percent-encoded, and nothing else."),
     }
 }
@@ -90,14 +98,20 @@ fn parameters(query: Option<&str>) -> Option<Vec<(String, String)>> {
     pairs.map(|pair| pair.split_once('=').and_then(|(name, value)| Some((decode(name)?, decode(value)?)))).collect()
 }
 
-async fn answer(collector: &Arc<Collector>, deletion: &Deletion) -> Response {
+async fn answer(collector: &Arc<Collector>, deletion: &Deletion, token: Option<Extension<Granted>>) -> Response {
+    // Who deleted what: one line tells it.
+    let token = token.as_ref().map(|Extension(granted)| &*granted.name);
+    let (run, job, reopen) = match deletion {
+        Deletion::Run { id, reopen } => (Some(id.to_string()), None, Some(*reopen)),
+        Deletion::Job(job) => (None, Some(bounded(job.as_str())), None),
+    };
     match collector.delete(deletion).await {
         Ok(deleted) => {
-            tracing::info!(?deletion, "deleted");
+            tracing::info!(token, run, job, reopen, "deleted");
             Json(deleted).into_response()
         }
         Err(error) => {
-            tracing::warn!(?deletion, reason = error.reason(), "not deleted: {error}");
+            tracing::warn!(token, run, job, reopen, reason = error.reason(), "not deleted: {error}");
             let message = "The deletion may not be durable. Send it again: it can be repeated.";
             let problem = Problem::new(error.status(), "Service Unavailable", message);
             (problem.retry_after(std::time::Duration::from_secs(3))).into_response()

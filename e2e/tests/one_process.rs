@@ -52,6 +52,20 @@ fn health_is_told_and_the_routes_are_described() {
     for (path, method) in expected {
         assert!(paths.get(path).is_some_and(|it| it.get(method).is_some()), "{method} {path} is not described");
     }
+    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("/health")) {
+        for (method, operation) in item.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            for (status, answer) in answers.iter().filter(|(status, _)| status.as_str() >= "400") {
+                let types: Vec<_> = answer["content"].as_object().unwrap().keys().collect();
+                assert_eq!(types, ["application/problem+json"], "{status} of {method} {path}");
+            }
+        }
+    }
+    for path in ["/collect", "/collect/", "/"] {
+        for status in ["400", "401", "403", "408", "413", "415", "503"] {
+            assert!(paths[path]["post"]["responses"].get(status).is_some(), "{status} of {path}");
+        }
+    }
     let described: usize = paths.values().map(|it| it.as_object().unwrap().len()).sum();
     assert_eq!(described, expected.len(), "{:?}", paths.keys());
     for path in paths.keys() {
