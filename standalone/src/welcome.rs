@@ -20,21 +20,37 @@ impl Welcome {
         let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
         let line = |name: &str, text: String| format!("  {name:<9}  {text}\n");
         let what = if self.admin_url.is_some() { "ingest and reads" } else { "ingest, reads, health and metrics" };
-        let (header, conf) = match self.needs_token {
-            true => ("-H 'Authorization: Bearer TOKEN' ", "    --conf spark.emberlog.token.secret=TOKEN \\\n"),
+        let (header, token) = match self.needs_token {
+            // A command line shows its secrets to every user of the machine.
+            true => ("-H 'Authorization: Bearer TOKEN' ", "    --properties-file EMBERLOG.conf \\\n"),
             false => ("", ""),
+        };
+        let (authority, trust) = match url.starts_with("https:") {
+            true => ("--cacert CA.crt ", "    --conf spark.emberlog.caFile=CA.crt \\\n"),
+            false => ("", ""),
+        };
+        let note = match (self.needs_token, trust.is_empty()) {
+            (true, true) => "\nEMBERLOG.conf holds your properties and the line: spark.emberlog.token.secret TOKEN\n",
+            (true, false) => {
+                "\nEMBERLOG.conf holds your properties and the line: spark.emberlog.token.secret TOKEN\nCA.crt is the \
+                 authority that signed the server's certificate; for a public one, leave it out.\n"
+            }
+            (false, false) => {
+                "\nCA.crt is the authority that signed the server's certificate; for a public one, leave it out.\n"
+            }
+            (false, true) => "",
         };
         let lines = [
             Some(line("listening", format!("{url}   {what}"))),
             self.admin_url.as_ref().map(|url| line("admin", format!("{url}   health and metrics"))),
             Some(line("data", data.display().to_string())),
             self.exposure.map(|exposure| line("WARNING", exposure.to_owned())),
-            Some(line("try", format!("curl {header}{url}/job"))),
+            Some(line("try", format!("curl {authority}{header}{url}/job"))),
         ];
         format!(
             "Emberlog {version}\n{}\nSend it the events of a Spark application:\n\n  spark-submit --jars {} \\\n    \
-             --conf spark.extraListeners=io.emberlog.EmberlogListener \\\n{conf}    \
-             --conf spark.emberlog.url={url} YOUR_APPLICATION\n",
+             --conf spark.extraListeners=io.emberlog.EmberlogListener \\\n{token}{trust}    \
+             --conf spark.emberlog.url={url} YOUR_APPLICATION\n{note}",
             lines.into_iter().flatten().collect::<String>(),
             jar().display()
         )
@@ -56,18 +72,23 @@ mod tests {
 
     #[test]
     fn the_lines_to_copy_have_a_token_where_one_is_needed_and_a_warning_where_all_is_open() {
-        let welcome = |needs_token, exposure| {
-            let url = "http://10.0.0.1:5000".to_owned();
+        let welcome = |scheme, needs_token, exposure| {
+            let url = format!("{scheme}://10.0.0.1:5000");
             Welcome { url, admin_url: None, needs_token, exposure }.text(Path::new("/data"))
         };
-        let open = welcome(false, Some("NO TOKENS"));
+        let open = welcome("http", false, Some("NO TOKENS"));
         assert!(
             open.contains("\n  WARNING    NO TOKENS\n") && open.contains("curl http://10.0.0.1:5000/job"),
             "{open}"
         );
-        let closed = welcome(true, None);
-        assert!(closed.contains("curl -H 'Authorization: Bearer TOKEN' http"), "{closed}");
-        assert!(closed.contains("    --conf spark.emberlog.token.secret=TOKEN \\\n    --conf"), "{closed}");
-        assert!(!closed.contains("WARNING"), "{closed}");
+        assert!(!open.contains("EMBERLOG.conf") && !open.contains("CA.crt"), "{open}");
+        let closed = welcome("https", true, None);
+        assert!(closed.contains("curl --cacert CA.crt -H 'Authorization: Bearer TOKEN' https"), "{closed}");
+        assert!(
+            closed.contains("    --properties-file EMBERLOG.conf \\\n    --conf spark.emberlog.caFile"),
+            "{closed}"
+        );
+        assert!(closed.contains("the line: spark.emberlog.token.secret TOKEN\n"), "{closed}");
+        assert!(!closed.contains("WARNING") && !closed.contains("--conf spark.emberlog.token"), "{closed}");
     }
 }

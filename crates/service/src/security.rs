@@ -44,10 +44,18 @@ impl Security {
         Ok(Self { guard, tls })
     }
 
+    /// Where others reach it: a socket on all interfaces by the name of this machine.
     pub fn url(&self, listener: &TcpListener) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         // A bound socket has an address.
-        listener.local_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default()
+        let Ok(address) = listener.local_addr() else { return String::new() };
+        let machine = rustix::system::uname();
+        match machine.nodename().to_str() {
+            Ok(name) if address.ip().is_unspecified() && !name.is_empty() => {
+                format!("{scheme}://{name}:{}", address.port())
+            }
+            _ => format!("{scheme}://{address}"),
+        }
     }
 
     /// What is open to the network at this socket that should not be.
@@ -95,11 +103,10 @@ mod tests {
                 let said = security.exposure(&listener);
                 assert_eq!(said.is_some(), is_open && says.is_some(), "{address} {says:?}");
                 assert!(said.is_none_or(|it| it.starts_with(says.unwrap())), "{said:?}");
-                assert!(security.url(&listener).starts_with(if security.tls.is_some() {
-                    "https://"
-                } else {
-                    "http://"
-                }));
+                let (url, is_tls) = (security.url(&listener), security.tls.is_some());
+                assert!(url.starts_with(if is_tls { "https://" } else { "http://" }), "{url}");
+                // No client can connect to that.
+                assert!(!url.contains("0.0.0.0"), "{url}");
             }
         }
     }
