@@ -143,10 +143,6 @@ pub struct GenerationsOptions {
 
 #[derive(Debug, Clone, Args)]
 pub struct InitOptions {
-    #[command(flatten)]
-    pub kafka: kafka::Flags,
-    #[command(flatten)]
-    pub dlq: kafka::DlqFlags,
     /// Of the topic of events; fixed for its life
     #[arg(long, env = "EMBERLOG_PARTITIONS", value_name = "COUNT", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub partitions: u32,
@@ -162,6 +158,11 @@ pub struct InitOptions {
     /// How long to wait for the brokers
     #[arg(long, env = "EMBERLOG_PATIENCE", value_name = "DURATION", default_value = "2m", value_parser = units::duration)]
     pub patience: Duration,
+    // Behind the command's own: a heading stays for what follows.
+    #[command(flatten)]
+    pub kafka: kafka::Flags,
+    #[command(flatten)]
+    pub dlq: kafka::DlqFlags,
 }
 
 /// Where dead letters are: in the server's folder, or with `--kafka-brokers` in a topic.
@@ -187,28 +188,26 @@ pub enum DlqCommand {
 
 #[derive(Debug, Clone, Args)]
 pub struct DlqListOptions {
-    #[command(flatten)]
-    pub source: DlqSource,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub source: DlqSource,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct DlqShowOptions {
-    #[command(flatten)]
-    pub source: DlqSource,
     /// The number that `list` prints first
     pub id: Id,
     /// Print only the bytes, for example to mend them
     #[arg(long)]
     pub raw: bool,
+    #[command(flatten)]
+    pub source: DlqSource,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct DlqReplayOptions {
-    #[command(flatten)]
-    pub source: DlqSource,
     /// The numbers that `list` prints first
     #[arg(required_unless_present = "all")]
     pub ids: Vec<Id>,
@@ -218,6 +217,8 @@ pub struct DlqReplayOptions {
     /// Send these bytes instead, for example mended ones
     #[arg(long, value_name = "FILE")]
     pub with: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: DlqSource,
     #[command(flatten)]
     pub server: client::Flags,
 }
@@ -250,5 +251,23 @@ mod tests {
     #[test]
     fn the_command_line_has_no_conflicts() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_commands_own_flags_are_not_listed_among_those_of_kafka() {
+        let mut cli = super::Cli::command();
+        cli.build();
+        for (command, flags) in [
+            (&["init"][..], &["partitions", "replication-factor", "retention", "dlq-retention", "patience"][..]),
+            (&["dlq", "list"], &["json"]),
+            (&["dlq", "show"], &["raw"]),
+            (&["dlq", "replay"], &["all", "with"]),
+        ] {
+            let found = command.iter().try_fold(&cli, |it, name| it.find_subcommand(name)).unwrap();
+            for flag in flags {
+                let arg = found.get_arguments().find(|it| it.get_long() == Some(flag)).unwrap();
+                assert_eq!(arg.get_help_heading(), None, "--{flag} of {command:?}");
+            }
+        }
     }
 }
