@@ -9,6 +9,7 @@ use e2e::payload::{Message, Payload};
 use e2e::process::said;
 use e2e::random::Random;
 use e2e::server::{Server, check, data_dir, tool};
+use e2e::wait;
 
 /// Text that does not compress, so that few events fill a segment of the journal.
 fn noise(random: &mut Random, bytes: usize) -> String {
@@ -44,7 +45,7 @@ fn what_the_journal_no_longer_holds_is_lost_by_no_rebuild() {
         assert_eq!(client.post("/collect", &payload.to_json()).status, 200);
     }
     // A segment may go once the store that applied it is synced: every minute.
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let deadline = Instant::now() + 2 * wait::PATIENCE;
     while journal_start(data.path()) == 0 {
         assert!(Instant::now() < deadline, "no segment was removed");
         sleep(Duration::from_millis(200));
