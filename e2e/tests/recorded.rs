@@ -98,7 +98,8 @@ fn what_spark_sent_is_served_once_and_in_order_however_often_it_comes() {
         shuffled.iter().for_each(|request| drop(post(&client, request)));
     }
     let run = run_when_applied(&client, JOB, 7 * 166);
-    assert_eq!((run["events"].clone(), run["duplicates"].clone()), (166.into(), (6 * 166).into()));
+    // More if an answer was late, and what was stored all the same was sent again.
+    assert!(run["events"] == 166 && run["duplicates"].as_u64() >= Some(6 * 166), "{run}");
     assert_serves(&client, JOB, RUN, &expected);
 
     assert_eq!(client.get("/job").json(), serde_json::json!([JOB]));
