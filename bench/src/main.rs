@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error:#}");
+            eprintln!("bench: {}", service::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

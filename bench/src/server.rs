@@ -61,7 +61,7 @@ pub fn be(role: Role) -> ExitCode {
         Role::Collector => match collect() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("bench collector: {error:#}");
+                eprintln!("bench collector: {}", service::chain(error.as_ref()));
                 ExitCode::FAILURE
             }
         },

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod auth;
+mod chain;
 pub mod configuration;
 mod files;
 pub mod health;
@@ -24,6 +25,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use chain::chain;
 pub use configuration::Configuration;
 pub use health::Health;
 pub use problem::Problem;
@@ -71,7 +73,7 @@ pub fn run(name: &str, telemetry: &telemetry::Options, program: impl FnOnce() ->
     match telemetry::init(telemetry).map_err(anyhow::Error::from).and_then(|()| program()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            eprintln!("{name}: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

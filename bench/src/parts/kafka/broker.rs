@@ -105,7 +105,7 @@ fn free_ports() -> anyhow::Result<u16> {
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Err(error) = self.script("stop") {
-            eprintln!("bench: the broker was not stopped: {error:#}");
+            eprintln!("bench: the broker was not stopped: {}", service::chain(error.as_ref()));
         }
     }
 }
