@@ -11,7 +11,9 @@ with urlopen(path) as answer:
     at = json.load(answer)["next_sequence"]
 with open(file, "rb") as lines:
     lines = islice(filter(bytes.strip, lines), at, None)
+    stored = dead_lettered = 0
     while batch := list(islice(lines, 1000)):
-        with urlopen(Request(f"{path}?first_sequence={at}", b"".join(batch))):  # anything but 200 is an exception
-            at += len(batch)
-print(f"{at} events are stored")
+        with urlopen(Request(f"{path}?first_sequence={at}", b"".join(batch))) as answer:  # but 200 is an exception
+            told = json.load(answer)
+        at, stored, dead_lettered = at + len(batch), stored + told["stored"], dead_lettered + told["dead_lettered"]
+print(f"stored: {stored}, dead_lettered: {dead_lettered}")

@@ -37,7 +37,7 @@ struct IngestQuery {
 ///
 /// The line i, from 0, has the sequence `first_sequence + i`; blank lines are none. The same event at the same sequence
 /// is stored once, however often it is sent: after a cut, ask `GET` of the same path where to go on. A line that is no
-/// event keeps its sequence and becomes a dead letter, unless no line is one.
+/// event keeps its sequence and becomes a dead letter, unless the body begins at 0 and no line is one.
 #[utoipa::path(post, path = "/v1/ingest/{job}/{run}", tag = "ingest",
     params(("job" = String, Path, description = "Name of the job, percent-encoded; 1 to 4,096 bytes of UTF-8"),
         ("run" = String, Path, description = "Id of the run, percent-encoded; 1 to 4,096 bytes of UTF-8"), IngestQuery),
@@ -45,7 +45,7 @@ struct IngestQuery {
         example = "{\"Event\":\"SparkListenerLogStart\",\"Spark Version\":\"4.0.0\"}\n"),
     responses(
         (status = 200, description = "Durable", body = Stored),
-        (status = 400, description = "No line is an event, or a bad path or query; sending it again will not help", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "No line is an event of a body that begins at 0, or a bad path or query; sending it again will not help", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body stopped before its end", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large; send fewer lines in each body", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Neither gzip nor plain", body = Problem, content_type = "application/problem+json"),

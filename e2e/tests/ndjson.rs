@@ -166,6 +166,15 @@ fn the_example_in_python_sends_a_file_and_goes_on_where_it_stopped() {
             (client.events("job", "a run/1").unwrap() == events.concat().into_bytes()).then_some(())
         });
     }
+    // A file that ends with what is no event: it is told, and no reason to fail when it is sent again.
+    std::fs::write(&file, (0..2700).map(event).chain(["no event\n".to_owned()]).collect::<String>()).unwrap();
+    for _ in 0..2 {
+        let output =
+            Command::new("python3").arg(&example).args([&server.url, "job", "a run/1"]).arg(&file).output().unwrap();
+        let text = e2e::process::said(&output);
+        assert!(output.status.success() && text.contains("stored: 0, dead_lettered: 1"), "{text}");
+    }
+    assert_eq!(client.post("/v1/ingest/job/none", b"no event\n").status, 400);
     let run = &client.get("/v1/runs?job=job").json()["runs"][0];
     assert_eq!((&run["events"], &run["duplicates"]), (&2700.into(), &0.into()), "{run}");
 }

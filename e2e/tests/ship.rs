@@ -167,3 +167,18 @@ fn a_shipper_waits_for_its_server() {
     assert!(shipper.stop().success());
     assert!(server.stop().success());
 }
+
+#[test]
+fn lines_at_the_end_that_are_no_events_stop_no_shipper_however_often_it_starts() {
+    let site = site();
+    let server = site.start(&[]);
+    let logs = data_dir();
+    fs::write(logs.path().join("app-1"), start("app-1") + &end() + "no event\n").unwrap();
+    for _ in 0..2 {
+        let mut shipper = ship(&server, logs.path(), &[]);
+        shipper.until("all of it to be sent", |it| it.stderr().contains("all of it is sent").then_some(()));
+        assert!(!shipper.stderr().contains("ERROR"), "{}", shipper.stderr());
+        assert!(shipper.stop().success());
+    }
+    assert_comes(&server, "app-1", &(start("app-1") + &end()));
+}

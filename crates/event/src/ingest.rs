@@ -2,7 +2,8 @@
 //!
 //! The line i, from 0, has the sequence `first_sequence + i`. A line of nothing but space is none: it is skipped, and
 //! takes no sequence, so that a client that counts the events it sends is always right. `\r\n` ends a line too.
-//! A line that cannot be stored is rejected and keeps its sequence; if none can, the body is refused.
+//! A line that cannot be stored is rejected and keeps its sequence; if none can of a body that begins a run or an attempt, it is
+//! refused.
 
 use bytes::Bytes;
 
@@ -60,7 +61,10 @@ pub fn decode(
     let plan = Plan { run, template, first: Sequence(first_sequence), skips_blank: true, limits, redaction };
     let payload = lines::decode(body, plan)?;
     match payload.rejected.first() {
-        Some(first) if payload.events.is_empty() => Err(Error::NoGoodLine { first: first.detail.clone() }),
+        // Who begins so sends no events at all. Who goes on has come to bad lines, at the end of a log for example.
+        Some(first) if payload.events.is_empty() && first_sequence == 0 => {
+            Err(Error::NoGoodLine { first: first.detail.clone() })
+        }
         None if payload.events.is_empty() => Err(Error::Empty),
         _ => Ok(payload),
     }

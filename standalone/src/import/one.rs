@@ -78,17 +78,21 @@ pub fn import(
 /// Where lines became dead letters, the run has holes, and only the count of the others tells that they are there: sent again,
 /// they would do no harm, but there would be more dead letters. The run must have no other attempt, whose events are counted too.
 fn is_all_there(log: &Log, status: &Status) -> anyhow::Result<bool> {
-    let largest = collector::Options::default().event_bytes;
-    let is_event = |line: &[u8]| {
-        line.len() <= largest && std::str::from_utf8(line).is_ok_and(|it| event::spark::validate(it).is_ok())
-    };
     let mut good = 0;
     let mut count = |chunk: Chunk| {
-        good += chunk.bytes.split(|b| *b == b'\n').filter(|line| is_event(line)).count() as u64;
+        good += events_of(&chunk).count() as u64;
         Ok::<_, anyhow::Error>(())
     };
     LogReader::new(0, CHUNK_BYTES).read(log, &mut |_| (), &mut count)?;
     Ok(good == status.ingested)
+}
+
+/// The lines that can be stored.
+fn events_of(chunk: &Chunk) -> impl Iterator<Item = &[u8]> {
+    let largest = collector::Options::default().event_bytes;
+    chunk.bytes.split(|b| *b == b'\n').filter(move |line| {
+        line.len() <= largest && std::str::from_utf8(line).is_ok_and(|it| event::spark::validate(it).is_ok())
+    })
 }
 
 /// Why a run is not to be touched.
@@ -134,17 +138,23 @@ fn outcome(status: &Status, read: Read, sent: Sent) -> Outcome {
             "the run has {} events, and the log {lines}: it was compacted, or cut, since",
             status.next
         )),
-        lines if lines == status.next => Outcome::AlreadyThere { incomplete },
+        lines if lines == status.next || sent == Sent::default() => Outcome::AlreadyThere { incomplete },
         _ => Outcome::Imported { from: status.next, sent, incomplete },
     }
 }
 
 /// What an import would do.
 fn count(log: &Log, status: &Status, progress: &Progress) -> anyhow::Result<Outcome> {
-    let mut count = |_: Chunk| Ok::<_, anyhow::Error>(());
+    let mut good = 0;
+    let mut count = |chunk: Chunk| {
+        good += events_of(&chunk).count() as u64;
+        Ok::<_, anyhow::Error>(())
+    };
     let reader = LogReader::new(status.next, CHUNK_BYTES);
     let (end, lines) = reader.read(log, &mut |bytes| progress.read(bytes), &mut count)?;
-    let sent = Sent { stored: lines.saturating_sub(status.next), dead_lettered: 0 };
+    let is_known = status.next > 0 && good == 0;
+    let dead_lettered = if is_known { 0 } else { lines.saturating_sub(status.next + good) };
+    let sent = Sent { stored: good, dead_lettered };
     Ok(outcome(status, Read { end, lines, in_progress: log.in_progress }, sent))
 }
 
@@ -160,7 +170,7 @@ fn read_and_send(
     let (chunks, waiting) = sync_channel(WAITING);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || read(log, status, anchor, &chunks, progress));
-        let sent = send(attempt, &waiting, target, progress);
+        let sent = send(attempt, status.next > 0, &waiting, target, progress);
         // A reader that still reads finds nobody to take it.
         drop(waiting);
         let read = reading.join().map_err(|_| anyhow!("the thread that reads {} panicked", log.place))?;
@@ -193,12 +203,26 @@ fn read(
     Ok(Read { end, lines, in_progress: log.in_progress })
 }
 
-fn send(attempt: &Attempt, chunks: &Receiver<Chunk>, target: &dyn Target, progress: &Progress) -> anyhow::Result<Sent> {
-    let mut feed = target.feed(attempt)?;
+/// `is_resumed`: if nothing is left but lines that are no events, they are dead letters since the run's last event came, and
+/// are not to become more of them.
+fn send(
+    attempt: &Attempt,
+    is_resumed: bool,
+    chunks: &Receiver<Chunk>,
+    target: &dyn Target,
+    progress: &Progress,
+) -> anyhow::Result<Sent> {
+    let (mut feed, mut may_be_known, mut held) = (target.feed(attempt)?, is_resumed, None);
     while let Ok(chunk) = chunks.recv() {
-        let events = chunk.count;
-        feed.send(chunk)?;
-        progress.sent(events);
+        if std::mem::take(&mut may_be_known) && events_of(&chunk).next().is_none() {
+            held = Some(chunk);
+            continue;
+        }
+        for chunk in held.take().into_iter().chain([chunk]) {
+            let events = chunk.count;
+            feed.send(chunk)?;
+            progress.sent(events);
+        }
     }
     feed.finish()
 }
