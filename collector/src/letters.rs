@@ -18,6 +18,9 @@ use crate::{Error, Options, gzip};
 const KEPT_HEADERS: [&str; 6] =
     ["content-type", "content-encoding", "content-length", "transfer-encoding", "user-agent", "x-forwarded-for"];
 
+/// In a request that sends a dead letter again: its number. What cannot be stored is a dead letter already, and becomes no other.
+pub const REPLAY_HEADER: &str = "emberlog-replay";
+
 /// Where a payload came from.
 #[derive(Debug)]
 pub struct Origin {
@@ -27,6 +30,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Whether it brings dead letters again.
+    pub fn is_replay(&self) -> bool {
+        self.headers.contains_key(REPLAY_HEADER)
+    }
+
     fn letter(&self, kind: Kind, reason: &str, detail: &str) -> DeadLetter {
         let text = |name: &str| {
             let value = String::from_utf8_lossy(self.headers.get(name)?.as_bytes()).into_owned();

@@ -35,6 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use administration::router as administration;
 use budget::Budget;
 pub use error::Error;
+pub use letters::REPLAY_HEADER;
 use metrics::Metrics;
 pub use options::{Flags, Options};
 pub use program::main;

@@ -46,7 +46,7 @@ impl Collector {
 
     /// Logs a refusal and keeps a sample, both only now and then: floods must fill neither.
     pub(crate) fn explain(self: &Arc<Self>, error: &Error, body: &Bytes, origin: &Origin) {
-        self.explain_as(error, body, origin, error.is_worth_a_sample());
+        self.explain_as(error, body, origin, error.is_worth_a_sample() && !origin.is_replay());
     }
 
     /// The same for what is no sample because it is kept anyway.

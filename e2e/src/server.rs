@@ -113,10 +113,18 @@ impl Site {
 
     /// `emberlog dlq`.
     pub fn dead_letters(&self, arguments: &[&str]) -> Output {
+        self.dead_letters_command(arguments).output().unwrap()
+    }
+
+    pub fn dead_letters_command(&self, arguments: &[&str]) -> Command {
         let arguments = [&["dlq"], arguments].concat();
         match &self.topic {
-            None => tool(self.path(), &arguments),
-            Some(topic) => topic.tool(&arguments),
+            None => {
+                let mut command = command(&arguments);
+                command.arg("--data-dir").arg(self.path());
+                command
+            }
+            Some(topic) => topic.tool_command(&arguments),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Topics of a real broker: one broker for all tests of a program, topics of its own for each test.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -73,6 +73,12 @@ impl Topic {
 
     /// Runs a command of `emberlog` on these topics to its end.
     pub fn tool(&self, arguments: &[&str]) -> Output {
-        command_of("emberlog", arguments).args(self.flags()).output().unwrap()
+        self.tool_command(arguments).output().unwrap()
+    }
+
+    pub fn tool_command(&self, arguments: &[&str]) -> Command {
+        let mut command = command_of("emberlog", arguments);
+        command.args(self.flags());
+        command
     }
 }

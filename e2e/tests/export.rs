@@ -92,7 +92,14 @@ fn a_run_is_exported_as_it_came_and_can_be_imported_again() {
     succeeds(&emberlog(&server, &["export", JOB, "app-1", "--to", one.to_str().unwrap()]));
     assert_same(&fs::read(&one).unwrap(), &log("app-1"));
     let unknown = emberlog(&server, &["export", JOB, "nobody"]);
-    assert!(!unknown.status.success() && said(&unknown).contains("404"), "{}", said(&unknown));
+    let told = format!("the job {JOB:?} has no run \"nobody\"");
+    assert!(!unknown.status.success() && said(&unknown).contains(&told), "{}", said(&unknown));
+    let packed = target.path().join("one.zstd");
+    succeeds(&emberlog(&server, &["export", JOB, "app-1", "--to", packed.to_str().unwrap()]));
+    assert_same(&zstd::decode_all(&fs::read(&packed).unwrap()[..]).unwrap(), &log("app-1"));
+    let lz4 = target.path().join("one.lz4");
+    let refused = emberlog(&server, &["export", JOB, "app-1", "--to", lz4.to_str().unwrap()]);
+    assert!(!refused.status.success() && said(&refused).contains(".zstd") && !lz4.exists(), "{}", said(&refused));
     assert!(server.stop().success());
 }
 

@@ -279,7 +279,7 @@ fn each_command_needs_its_scope_and_trusts_whom_it_is_told_to() {
     let refused = run(Some("ingest"), Some(&ca), &["import", "--replace", text(&log)]);
     assert!(!refused.status.success() && said(&refused).contains("administration"), "{}", said(&refused));
     let replaced = run(Some("admin"), Some(&ca), &["import", "--replace", text(&log)]);
-    assert!(replaced.status.success() && said(&replaced).contains("1 logs imported"), "{}", said(&replaced));
+    assert!(replaced.status.success() && said(&replaced).contains("1 log imported"), "{}", said(&replaced));
     let exported = run(Some("read"), Some(&ca), &["export", JOB, &id]);
     assert!(exported.status.success());
     assert_same(&String::from_utf8(exported.stdout).unwrap(), &plain());
@@ -298,4 +298,43 @@ fn tokens_with(tokens: &Path) -> PathBuf {
         std::fs::write(tokens.with_file_name(scope), new_token(tokens, scope, scope)).unwrap();
     }
     tokens.to_owned()
+}
+
+#[test]
+fn lines_at_the_end_that_are_no_events_are_dead_letters_once() {
+    let site = site();
+    let server = site.start(&[]);
+    let logs = data_dir();
+    let log = logs.path().join("app-1");
+    let start =
+        r#"{"Event":"SparkListenerApplicationStart","App Name":"tail","App ID":"app-1","Timestamp":1,"User":"u"}"#;
+    std::fs::write(&log, format!("{start}\nno event\nnor this\n")).unwrap();
+    let dry = into(&server, &["--dry-run", text(&log)]);
+    assert_eq!((&dry["stored"], &dry["dead_lettered"]), (&json!(1), &json!(2)), "{dry}");
+    let first = into(&server, &[text(&log)]);
+    assert_eq!((&first["stored"], &first["dead_lettered"]), (&json!(1), &json!(2)), "{first}");
+    for flags in [&["--dry-run"][..], &[]] {
+        let again = into(&server, &[flags, &[text(&log)]].concat());
+        assert_eq!((&again["already_there"], &again["dead_lettered"]), (&json!(1), &json!(0)), "{again}");
+    }
+    // The log has gone on behind them.
+    std::fs::write(&log, format!("{start}\nno event\nnor this\n{{\"Event\":\"End\"}}\n")).unwrap();
+    let grown = into(&server, &[text(&log)]);
+    assert_eq!((&grown["imported"], &grown["stored"]), (&json!(1), &json!(1)), "{grown}");
+    let letters = site.dead_letters(&["list"]);
+    assert_eq!(said(&letters).matches("not_json").count(), 4, "{}", said(&letters));
+    server.stop();
+}
+
+#[test]
+fn a_folder_without_any_log_is_told() {
+    let site = site();
+    let server = site.start(&[]);
+    let logs = data_dir();
+    std::fs::write(logs.path().join("app-1.zst"), b"").unwrap();
+    let output = command(&["import", "--url", &server.url, text(logs.path())]).output().unwrap();
+    let told = said(&output);
+    assert!(output.status.code() == Some(1) && told.contains("no event log in"), "{told}");
+    assert!(told.contains("1 entry was passed over") && told.contains("APP.zstd"), "{told}");
+    server.stop();
 }

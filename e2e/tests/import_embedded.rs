@@ -26,7 +26,8 @@ fn imported(data: &Path, arguments: &[&str]) -> Value {
 fn digest(data: &Path) -> Value {
     // Before it looks what is there, an import applies all that is not applied.
     let nothing = data_dir();
-    imported(data, &[nothing.path().to_str().unwrap()]);
+    let output = import(data, &[nothing.path().to_str().unwrap()]);
+    assert!(output.status.code() == Some(1) && said(&output).contains("no event log in"), "{}", said(&output));
     check(data)["digest"].clone()
 }
 

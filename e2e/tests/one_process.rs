@@ -169,3 +169,33 @@ fn dead_letters_of_a_folder_without_data_are_told_so() {
     let empty = tool(data.path(), &["dlq", "list"]);
     assert!(!empty.status.success() && said(&empty).contains("--data-dir"), "{}", said(&empty));
 }
+
+#[test]
+fn dead_letters_expire_and_what_is_kept_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = data_dir();
+    let server = Server::start(data.path(), &["--dlq-retention", "3s"]);
+    let client = server.client();
+    let list = || {
+        let output = tool(data.path(), &["dlq", "list", "--json"]);
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(client.post("/collector/bulk", b"no payload").json()["dead_lettered"], 1);
+    assert_eq!(list().lines().count(), 1);
+    // Although no other comes behind it.
+    wait::until("the letter to expire", || list().is_empty().then_some(()));
+    assert_eq!(client.post("/collector/bulk", b"another").json()["dead_lettered"], 1);
+    assert!(list().contains("\"id\":\"1\""), "{}", list());
+    for dir in ["journal", "store", "dlq"] {
+        let mode = data.path().join(dir).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{dir}");
+    }
+    assert!(server.stop().success());
+    // Those of an older version stay as they are, and are warned of.
+    let dlq = data.path().join("dlq");
+    std::fs::set_permissions(&dlq, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut server = Server::start(data.path(), &[]);
+    assert!(server.logs().contains("dead letters may hold secrets: chmod -R go="), "{}", server.logs());
+    assert_eq!(dlq.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+}

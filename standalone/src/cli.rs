@@ -95,6 +95,9 @@ pub struct JournalOptions {
     /// Keep the journal at most so long [default: for ever]
     #[arg(long, env = "EMBERLOG_JOURNAL_RETENTION_AGE", value_name = "DURATION", value_parser = units::duration)]
     pub journal_retention_age: Option<Duration>,
+    /// Keep dead letters at most so long, and as much as a day more
+    #[arg(long, env = "EMBERLOG_DLQ_RETENTION", value_name = "DURATION", default_value = "30d", value_parser = units::duration)]
+    pub dlq_retention: Duration,
 }
 
 #[derive(Debug, Clone, Args)]

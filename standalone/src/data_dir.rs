@@ -1,7 +1,11 @@
 //! What lies where under `--data-dir`.
 
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 /// The folder of everything that is kept.
@@ -23,6 +27,29 @@ impl DataDir {
 
     pub fn dead_letters(&self) -> PathBuf {
         self.path.join("dlq")
+    }
+
+    /// Makes the store's folder if it is not there, for its owner only, as the journals' are made.
+    pub fn create_store(&self) -> anyhow::Result<PathBuf> {
+        let store = self.store();
+        let failed = || format!("cannot make the folder {}", store.display());
+        fs::create_dir_all(&self.path).with_context(failed)?;
+        match DirBuilder::new().mode(0o700).create(&store) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).with_context(failed),
+            _ => Ok(store),
+        }
+    }
+
+    /// What is there already keeps its permissions, which may be too wide.
+    pub fn warn_if_open(&self) {
+        let dir = self.dead_letters();
+        if dir.metadata().is_ok_and(|it| it.mode() & 0o077 != 0) {
+            tracing::warn!(
+                "{} is open to other users of this machine, and dead letters may hold secrets: chmod -R go= {}",
+                dir.display(),
+                self.path.display()
+            );
+        }
     }
 
     /// For commands on data that must be there: a mistyped folder is an error, not an empty answer.

@@ -7,6 +7,7 @@ use journal::kafka::Settings;
 use journal::kafka::topics::{self, Created, Layout, Topic};
 
 use crate::cli::InitOptions;
+use crate::output;
 
 pub fn run(options: &InitOptions) -> anyhow::Result<ExitCode> {
     let InitOptions { partitions, replication_factor, retention, dlq_retention, patience, .. } = *options;
@@ -30,12 +31,12 @@ fn make(settings: &Settings, layout: &Layout, deadline: Instant) -> anyhow::Resu
         Created::New => "was created",
         Created::Existed => "is there",
     };
-    println!("topic {} {what}: {partitions} partitions, {replication_factor} replicas", settings.topic);
+    output::line(format!("topic {} {what}: {partitions} partitions, {replication_factor} replicas", settings.topic));
     if created == Created::Existed && partitions != layout.partitions {
-        println!("  it keeps its {partitions} partitions: their count is fixed for a topic's life");
+        output::line(format!("  it keeps its {partitions} partitions: their count is fixed for a topic's life"));
     }
     for warning in &topic.warnings {
-        println!("  warning: {warning}");
+        output::line(format!("  warning: {warning}"));
     }
     Ok(())
 }

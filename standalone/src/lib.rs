@@ -8,6 +8,7 @@ mod dlq;
 mod export;
 mod import;
 mod init;
+mod output;
 mod serve;
 mod ship;
 mod token;
@@ -17,14 +18,18 @@ use std::process::ExitCode;
 
 use materializer::program;
 use materializer::rebuild::Source;
-use service::configuration;
+use service::configuration::{self, Configuration};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let (cli, configuration) = configuration::parse::<cli::Cli>(journal::kafka::masked);
     let (telemetry, command) = cli.into_parts();
-    service::run("emberlog", &telemetry, || match command {
-        cli::Command::Serve(options) => service::block_on(serve::run(&options, &configuration)),
+    service::run("emberlog", &telemetry, || output::until_closed(run(command, &configuration)))
+}
+
+fn run(command: cli::Command, configuration: &Configuration) -> anyhow::Result<ExitCode> {
+    match command {
+        cli::Command::Serve(options) => service::block_on(serve::run(&options, configuration)),
         cli::Command::Check(options) => {
             options.data_dir.must_exist()?;
             program::check(&options.data_dir.store(), options.json, "emberlog rebuild --from journal")
@@ -45,7 +50,7 @@ pub fn main() -> ExitCode {
         cli::Command::Ship(options) => ship::run(&options),
         cli::Command::Export(options) => export::run(&options),
         cli::Command::Archive(options) => export::archive(&options),
-    })
+    }
 }
 
 fn rebuild(options: &cli::RebuildOptions) -> anyhow::Result<ExitCode> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use collector::Collector;
@@ -30,7 +30,8 @@ pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyho
     let journals = Journals::open(options, &registry)?;
     let condition = health.register("materializer");
     let hooks = Hooks { state: shown(condition.clone()), ..journals.hooks(options) };
-    let store = options.data_dir.store();
+    options.data_dir.warn_if_open();
+    let store = options.data_dir.create_store()?;
     let materializer = Materializer::open(
         &store,
         hooks,
@@ -50,6 +51,7 @@ pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyho
     // Its journal is in this process: there is nothing to wait for.
     condition.ready();
     let thread = Thread::start(materializer);
+    let expiry = tokio::spawn(expire(journals.dead_letters.clone(), options.journal.dlq_retention));
     let ready = health.register("server");
     ready.ready();
     println!("{}", welcome.text(&options.data_dir.path));
@@ -59,6 +61,7 @@ pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyho
         error = journals.failed() => Some(error),
     };
     ready.not_ready("shutting down");
+    expiry.abort();
     collector.shut_down();
     running.stop().await;
     thread.stop().await?;
@@ -71,6 +74,27 @@ pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyho
     }
 }
 
+/// Of dead letters that are kept so long, what is written together: a tenth of that, and a day at most.
+fn step(kept: Duration) -> Duration {
+    (kept / 10).clamp(Duration::from_millis(100), Duration::from_secs(24 * 3600))
+}
+
+/// Removes dead letters once they are old.
+async fn expire(dead_letters: Arc<Local>, max_age: Duration) {
+    let retention = local::Retention { max_bytes: None, max_age: Some(max_age) };
+    let mut turns = tokio::time::interval(step(max_age).min(Duration::from_secs(600)));
+    loop {
+        turns.tick().await;
+        dead_letters.end_old_segment();
+        let journal = dead_letters.clone();
+        // Nothing applies them: age alone decides.
+        let retained = tokio::task::spawn_blocking(move || journal.retain(retention, u64::MAX, SystemTime::now()));
+        if let Ok(Err(error)) = retained.await {
+            tracing::warn!(%error, "old dead letters cannot be removed");
+        }
+    }
+}
+
 struct Journals {
     events: Arc<Local>,
     dead_letters: Arc<Local>,
@@ -78,14 +102,16 @@ struct Journals {
 
 impl Journals {
     fn open(options: &ServeOptions, registry: &Registry) -> anyhow::Result<Self> {
-        let open = |dir: &Path, name: &str| {
+        let segment_age = step(options.journal.dlq_retention);
+        let dead_letters = local::Options { segment_age, ..local::Options::default() };
+        let open = |dir: &Path, name: &str, options: local::Options| {
             let metrics = local::Metrics::register(registry, name)?;
-            let opened = Local::open(dir, local::Options::default(), metrics);
+            let opened = Local::open(dir, options, metrics);
             opened.map(Arc::new).with_context(|| format!("cannot open the journal in {}", dir.display()))
         };
         Ok(Self {
-            events: open(&options.data_dir.journal(), "events")?,
-            dead_letters: open(&options.data_dir.dead_letters(), "dlq")?,
+            events: open(&options.data_dir.journal(), "events", local::Options::default())?,
+            dead_letters: open(&options.data_dir.dead_letters(), "dlq", dead_letters)?,
         })
     }
 

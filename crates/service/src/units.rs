@@ -1,6 +1,6 @@
 //! Values of flags: durations as `30s`, sizes as `64MiB`.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
@@ -19,9 +19,27 @@ pub fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Milliseconds of the Unix epoch as a time in UTC, to the second; as they are if that is not of our calendar.
+pub fn utc(millis: i64) -> String {
+    const YEAR_10000: u64 = 253_402_300_800;
+    match u64::try_from(millis) {
+        Ok(millis) if millis / 1000 < YEAR_10000 => {
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
+        }
+        _ => millis.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_in_utc() {
+        assert_eq!(utc(1_795_228_883_737), "2026-11-21T02:41:23Z");
+        assert_eq!((utc(-1), utc(i64::MAX)), ("-1".to_owned(), i64::MAX.to_string()));
+        assert_eq!(utc(253_402_300_799_999), "9999-12-31T23:59:59Z");
+    }
 
     #[test]
     fn durations_and_sizes_are_read_with_their_units() {

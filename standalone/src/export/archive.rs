@@ -11,13 +11,14 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use eventlog::{Decoder, Place};
 use serde::{Deserialize, Serialize};
-use service::units;
+use service::{chain, units};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Codec;
 use super::run::{Run, each};
 use super::write::{Written, names, stream};
 use crate::client::{self, Client};
+use crate::output;
 
 const RECORDS: &str = ".emberlog";
 /// A record of a run of as many applications as there can be.
@@ -98,7 +99,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(())
     })?;
     let Summary { archived, already_there, deleted, failed } = summary;
-    println!("{archived} runs archived, {already_there} already there, {deleted} deleted here, {failed} failed");
+    let archived = output::count(archived, "run", "runs");
+    output::line(format!(
+        "{archived} archived, {already_there} already there, {deleted} deleted here, {failed} failed"
+    ));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -109,23 +113,23 @@ impl Archive<'_> {
             Ok((archived, is_new)) => {
                 *(if is_new { &mut summary.archived } else { &mut summary.already_there }) += 1;
                 let files: Vec<_> = archived.files.iter().map(|it| it.name.as_str()).collect();
-                println!("{name}: {}{}", files.join(", "), if is_new { "" } else { " already there" });
+                output::line(format!("{name}: {}{}", files.join(", "), if is_new { "" } else { " already there" }));
                 archived
             }
             Err(error) => {
                 summary.failed += 1;
-                return println!("{name}: failed: {error:#}");
+                return output::line(format!("{name}: failed: {}", chain(error.as_ref())));
             }
         };
         if self.options.delete {
             match self.delete(run, &archived) {
                 Ok(()) => {
                     summary.deleted += 1;
-                    println!("{name}: deleted here");
+                    output::line(format!("{name}: deleted here"));
                 }
                 Err(error) => {
                     summary.failed += 1;
-                    println!("{name}: not deleted: {error:#}");
+                    output::line(format!("{name}: not deleted: {}", chain(error.as_ref())));
                 }
             }
         }

@@ -8,12 +8,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use event::RunName;
 use eventlog::Place;
 
 use crate::client::{self, Client};
+use crate::output::{self, Output};
 pub use archive::{Options as ArchiveOptions, run as archive};
 use run::Run;
 use write::{names, stream};
@@ -45,9 +46,9 @@ pub struct Options {
     /// them [default: standard output for one application, else the working folder]
     #[arg(long, value_name = "FILE|DIR|s3://BUCKET/PREFIX")]
     pub to: Option<String>,
-    /// What to compress with
-    #[arg(long, value_enum, default_value = "none")]
-    pub codec: Codec,
+    /// What to compress with [default: what the name that --to gives to a file ends with, else none]
+    #[arg(long, value_enum)]
+    pub codec: Option<Codec>,
     #[command(flatten)]
     pub server: client::Flags,
 }
@@ -62,16 +63,21 @@ enum To {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let client = Client::new(&options.server)?;
     let run = Run::get(&client, &RunName::new(&options.job, &options.run)?)?;
-    let codec = options.codec.into();
-    match to(options.to.as_deref(), run.applications)? {
+    let to = to(options.to.as_deref(), run.applications)?;
+    let codec = match &to {
+        To::File(place) => codec_of(&place.name().unwrap_or_default(), options.codec)?,
+        To::Output | To::Folder(_) => options.codec.unwrap_or(Codec::None),
+    };
+    let codec = codec.into();
+    match to {
         To::Output => {
-            let out = stream(&client, &run, 1, codec, std::io::stdout().lock())?.0;
+            let out = stream(&client, &run, 1, codec, Output::lock())?.0;
             out.into_inner().flush()?;
         }
         To::File(place) => {
             let (sink, written) = stream(&client, &run, 1, codec, place.create()?)?;
             sink.into_inner().finish().map_err(|e| place.io(e))?;
-            eprintln!("{place}: {} events", written.lines);
+            eprintln!("{place}: {}", output::count(written.lines, "event", "events"));
         }
         To::Folder(folder) => {
             folder.create_dir()?;
@@ -79,7 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 let place = folder.child(&format!("{name}{}", codec.suffix()))?;
                 let (sink, written) = stream(&client, &run, application, codec, place.create()?)?;
                 sink.into_inner().finish().map_err(|e| place.io(e))?;
-                eprintln!("{place}: {} events", written.lines);
+                eprintln!("{place}: {}", output::count(written.lines, "event", "events"));
             }
         }
     }
@@ -99,4 +105,39 @@ fn to(to: Option<&str>, applications: usize) -> anyhow::Result<To> {
         "the run has {applications} applications, each with a file of its own: name a folder, such as --to {text}/"
     );
     Ok(To::File(place))
+}
+
+/// A History Server knows what a file is compressed with by its name: the two must not differ.
+fn codec_of(name: &str, wanted: Option<Codec>) -> anyhow::Result<Codec> {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match (extension, wanted) {
+        ("zstd", None | Some(Codec::Zstd)) => Ok(Codec::Zstd),
+        ("zstd", Some(Codec::None)) => bail!("{name} would not be what it is called: leave --codec none or .zstd away"),
+        ("lz4" | "snappy" | "lzf" | "zst" | "gz" | "bz2" | "xz", _) => bail!(
+            "{name}: logs are written plain or with Zstandard, which Spark calls .zstd: name a file without .{extension}, or one that ends with .zstd"
+        ),
+        (_, Some(Codec::Zstd)) => {
+            bail!("{name}: a Spark History Server reads Zstandard only from a file that ends with .zstd")
+        }
+        _ => Ok(Codec::None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_what_its_name_says() {
+        assert_eq!(codec_of("run.zstd", None).unwrap(), Codec::Zstd);
+        assert_eq!(codec_of("run.zstd", Some(Codec::Zstd)).unwrap(), Codec::Zstd);
+        for plain in ["run", "run.1", "run.json", ".zstd."] {
+            assert_eq!(codec_of(plain, None).unwrap(), Codec::None, "{plain}");
+        }
+        for (name, codec) in [("a.zstd", Some(Codec::None)), ("a", Some(Codec::Zstd)), ("a.lz4", None), ("a.gz", None)]
+        {
+            let error = codec_of(name, codec).unwrap_err().to_string();
+            assert!(error.contains(".zstd"), "{error}");
+        }
+    }
 }

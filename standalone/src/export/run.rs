@@ -38,8 +38,12 @@ struct Body {
 
 impl Run {
     pub fn get(client: &Client, name: &RunName) -> anyhow::Result<Self> {
-        let answer = client.get(&format!("/v1/runs/{}", name.hash()))?.json()?;
-        Self::read(answer)
+        match client.get(&format!("/v1/runs/{}", name.hash())) {
+            Err(error) if error.status().is_some_and(|it| it == 404) => {
+                bail!("the job {:?} has no run {:?}", name.job.as_str(), name.run.as_str())
+            }
+            answer => Self::read(answer?.json()?),
+        }
     }
 
     fn read(json: Value) -> anyhow::Result<Self> {

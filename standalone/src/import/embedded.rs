@@ -45,7 +45,7 @@ impl Embedded {
         let runtime = Runtime::new()?;
         let events = open(&data_dir.journal(), "events").map_err(in_use)?;
         let dead = open(&data_dir.dead_letters(), "dlq").map_err(in_use)?;
-        let reader = apply_all(&data_dir.store(), &events, &dead, &runtime)?;
+        let reader = apply_all(&data_dir.create_store()?, &events, &dead, &runtime)?;
         Ok(Self {
             publisher: events.publisher(),
             dead_letters: dead.publisher(),

@@ -19,10 +19,11 @@ use clap::Args;
 use event::redact::{self, Pattern};
 use event::{Redaction, RunName};
 use eventlog::{Log, Place, find};
-use service::units;
+use service::{chain, units};
 
 use crate::client::{self, Client};
 use crate::data_dir::DataDir;
+use crate::output;
 use embedded::Embedded;
 pub use one::{AnotherLog, anchor, is_next};
 use one::{Rules, attempt, import};
@@ -87,13 +88,9 @@ impl Options {
     }
 }
 
-/// 0: all logs are there or were left alone; 1: some failed, or nothing could be done at all.
+/// 0: all logs are there or were left alone; 1: some failed, or there was none, or nothing could be done at all.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut logs = Vec::new();
-    for path in &options.paths {
-        let place = Place::parse(path)?;
-        logs.extend(find(&place).with_context(|| format!("cannot look for logs in {path}"))?.logs);
-    }
+    let logs = find_all(&options.paths)?;
     let target = options.target()?;
     let progress = Progress::new(logs.iter().flatten().map(Log::size).sum());
     let import =
@@ -104,11 +101,32 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.json {
         let mut json = summary.json();
         json["logs"] = lines.into();
-        println!("{json}");
+        output::line(json);
     } else {
-        println!("{}", summary.text(options.dry_run));
+        output::line(summary.text(options.dry_run));
     }
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.failed == 0 && !logs.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Folders without any log are told: a mistyped one must not look like one that is done.
+fn find_all(paths: &[String]) -> anyhow::Result<Vec<eventlog::Result<Log>>> {
+    let mut logs = Vec::new();
+    for path in paths {
+        let place = Place::parse(path)?;
+        let found = find(&place).with_context(|| format!("cannot look for logs in {path}"))?;
+        if found.logs.is_empty() {
+            let others = match found.others {
+                0 => "it is empty".to_owned(),
+                others => format!("{} passed over", output::count(others, "entry was", "entries were")),
+            };
+            eprintln!(
+                "no event log in {path}: {others}. Spark calls its logs APP, APP.zstd, APP.lz4, APP.snappy or APP.lzf, \
+                 each with .inprogress behind it while the application runs, and folders of them eventlog_v2_APP"
+            );
+        }
+        logs.extend(found.logs);
+    }
+    Ok(logs)
 }
 
 struct Import<'a> {
@@ -136,7 +154,7 @@ impl Import<'_> {
 
     fn one(&self, log: &eventlog::Result<Log>) {
         let (place, attempt, outcome) = match log {
-            Err(error) => (String::new(), None, Outcome::Failed(error.to_string())),
+            Err(error) => (String::new(), None, Outcome::Failed(chain(error))),
             Ok(log) => {
                 let (attempt, outcome) = self.log(log);
                 (log.place.clone(), attempt, outcome)
@@ -158,7 +176,7 @@ impl Import<'_> {
         let attempt = match attempt(log, rules) {
             Ok(Some(attempt)) => attempt,
             Ok(None) => return (None, Outcome::Empty),
-            Err(error) => return (None, Outcome::Failed(format!("{error:#}"))),
+            Err(error) => return (None, Outcome::Failed(chain(error.as_ref()))),
         };
         let turn =
             self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.run.clone()).or_default().clone();
@@ -166,7 +184,7 @@ impl Import<'_> {
         rules.replace &= !*is_replaced;
         *is_replaced |= rules.replace;
         let outcome = import(log, &attempt, rules, self.target, self.progress);
-        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(chain(error.as_ref())));
         (Some(attempt), outcome)
     }
 }

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::target::{Attempt, Sent};
+use crate::output::{self, count};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -63,16 +64,20 @@ impl Summary {
     pub fn text(&self, dry_run: bool) -> String {
         let Self { imported, already_there, left_alone, empty, failed, incomplete, stored, dead_lettered } = self;
         let imported_text = if dry_run { "to import" } else { "imported" };
-        let mut text = format!("{imported} logs {imported_text} ({stored} events), {already_there} already there");
-        for (count, what) in [
+        let (logs, events) = (count(*imported, "log", "logs"), count(*stored, "event", "events"));
+        let mut text = format!("{logs} {imported_text} ({events}), {already_there} already there");
+        for (number, what) in [
             (left_alone, "left alone"),
             (empty, "without an application yet"),
             (incomplete, "incomplete"),
-            (dead_lettered, "lines among the dead letters"),
+            (
+                dead_lettered,
+                if *dead_lettered == 1 { "line among the dead letters" } else { "lines among the dead letters" },
+            ),
             (failed, "failed"),
         ] {
-            if *count > 0 {
-                text.push_str(&format!(", {count} {what}"));
+            if *number > 0 {
+                text.push_str(&format!(", {number} {what}"));
             }
         }
         text
@@ -118,10 +123,11 @@ pub fn text_of(place: &str, attempt: Option<&Attempt>, outcome: &Outcome) -> Str
         |it: &bool| if *it { "; incomplete: the application has not ended, or the log is cut" } else { "" };
     let what = match outcome {
         Outcome::Imported { from: 0, sent, incomplete: it } => {
-            format!("{} events{}{}", sent.stored, dead(sent), incomplete(it))
+            format!("{}{}{}", count(sent.stored, "event", "events"), dead(sent), incomplete(it))
         }
         Outcome::Imported { from, sent, incomplete: it } => {
-            format!("{} more events, from {from} on{}{}", sent.stored, dead(sent), incomplete(it))
+            let events = count(sent.stored, "more event", "more events");
+            format!("{events}, from {from} on{}{}", dead(sent), incomplete(it))
         }
         Outcome::AlreadyThere { incomplete: it } => format!("already there{}", incomplete(it)),
         Outcome::LeftAlone(why) => format!("left alone: {why}"),
@@ -134,7 +140,7 @@ pub fn text_of(place: &str, attempt: Option<&Attempt>, outcome: &Outcome) -> Str
 fn dead(sent: &Sent) -> String {
     match sent.dead_lettered {
         0 => String::new(),
-        count => format!(", {count} lines among the dead letters"),
+        dead => format!(", {} among the dead letters", count(dead, "line", "lines")),
     }
 }
 
@@ -167,7 +173,7 @@ impl Progress {
 
     /// Prints a line above the bar.
     pub fn say(&self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
+        self.bar.suspend(|| output::line(line));
     }
 
     pub fn clear(&self) {

@@ -12,6 +12,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use service::chain;
 
 use super::target::{Attempt, Feed, Sent, Status, Target, number};
 use crate::client::{self, Client};
@@ -109,8 +110,8 @@ impl Target for Server {
     }
 
     fn reopen(&self, run: &RunName) -> anyhow::Result<()> {
-        let path = format!("/v1/runs/{}?reopen=true", run.hash());
-        let answer = self.patiently(|| self.client.delete(&path)?.json());
+        let emptied = format!("/v1/runs/{}?reopen=true", run.hash());
+        let answer = self.patiently(|| self.client.delete(&emptied)?.json());
         let answer = answer.context("emptying the run needs a token for administration")?;
         let places: Vec<_> = answer["journal"].as_array().into_iter().flatten().filter_map(place).collect();
         let deadline = Instant::now() + self.patience;
@@ -118,8 +119,8 @@ impl Target for Server {
         loop {
             // Its record is in every partition, and only that of the run matters: it is known by what it does.
             let status = match places.as_slice() {
-                [only] => self.json(&format!("{}?wait_for={only}", super::server::path(&attempt)))?,
-                _ => self.json(&super::server::path(&attempt))?,
+                [only] => self.json(&format!("{}?wait_for={only}", path(&attempt)))?,
+                _ => self.json(&path(&attempt))?,
             };
             match status["events"].as_u64() {
                 Some(0) => return Ok(()),
@@ -190,7 +191,7 @@ impl Feed for ServerFeed<'_> {
             let path = format!("{}?attempt={}&wait_for={last}", self.path, self.attempt);
             // It is stored; when it shows is another matter.
             if let Err(error) = patiently(VISIBLE_WITHIN, &self.server.stop, || self.server.client.get(&path)?.json()) {
-                tracing::warn!("what was imported is safe, but not to be seen yet: {error:#}");
+                tracing::warn!("what was imported is safe, but not to be seen yet: {}", chain(error.as_ref()));
             }
         }
         Ok(std::mem::take(&mut self.sent))

@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::Args;
 use event::RunName;
 use eventlog::{Head, Log, Place, find};
-use service::units;
+use service::{chain, units};
 
 use crate::client::{self, Client};
 use crate::import::{AnotherLog, Attempt, Server};
@@ -244,9 +244,9 @@ fn failed(log: &Log, error: &anyhow::Error, is_stopped: bool) -> State {
         || error.is::<AnotherLog>()
         || matches!(error.downcast_ref(), Some(eventlog::Error::Damaged { .. } | eventlog::Error::LineTooLong { .. }));
     if is_final {
-        tracing::warn!(log = log.place, "left alone: {error:#}");
+        tracing::warn!(log = log.place, "left alone: {}", chain(error.as_ref()));
         return State::LeftAlone;
     }
-    tracing::error!(log = log.place, "not sent, to be tried again in {AFTER_FAILURE:?}: {error:#}");
+    tracing::error!(log = log.place, "not sent, to be tried again in {AFTER_FAILURE:?}: {}", chain(error.as_ref()));
     State::Later(Instant::now() + AFTER_FAILURE)
 }

@@ -24,6 +24,7 @@ struct State {
     waiting: VecDeque<Pending>,
     in_flight: usize,
     stopped: Option<Stop>,
+    is_woken: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -65,10 +66,10 @@ impl Queue {
         Ok(receiver)
     }
 
-    /// Waits for publications, and takes what fits into `limit` bytes, but at least one. None after the last one.
+    /// Waits for publications, and takes what fits into `limit` bytes, but at least one unless woken. None after the last one.
     pub fn take(&self, limit: usize) -> Option<Vec<Pending>> {
         let mut state = self.lock();
-        while state.waiting.is_empty() {
+        while state.waiting.is_empty() && !std::mem::take(&mut state.is_woken) {
             if state.stopped.is_some() {
                 return None;
             }
@@ -83,6 +84,12 @@ impl Queue {
             taken.extend(state.waiting.pop_front());
         }
         Some(taken)
+    }
+
+    /// Lets the one that waits for publications go on without one.
+    pub fn wake(&self) {
+        self.lock().is_woken = true;
+        self.changed.notify_one();
     }
 
     /// Gives the bytes back, and tells the publisher.

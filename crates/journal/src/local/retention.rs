@@ -17,6 +17,11 @@ pub struct Retention {
 }
 
 impl Local {
+    /// Ends the segment that is being written if it is old enough, although nothing more is written. Does not wait for it.
+    pub fn end_old_segment(&self) {
+        self.queue.wake();
+    }
+
     /// Deletes segments that are over the limits and lie wholly below `applied`: the offset up to which the store has
     /// durably applied the journal. The segment that is being written stays. Returns the new start.
     pub fn retain(&self, retention: Retention, applied: u64, now: SystemTime) -> Result<u64, Error> {

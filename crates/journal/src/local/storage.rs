@@ -1,9 +1,9 @@
 //! The files under an embedded journal: one directory, flat. Behind a trait, so that tests can cut the power.
 
 use std::fmt::Debug;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A directory of files. A name that was created, renamed or removed is durable only after `sync_dir`.
@@ -35,10 +35,16 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes the directory if it is not there, durably.
+    /// Makes the directory if it is not there, durably, and for its owner only: records may hold secrets.
     pub fn create(dir: &Path) -> io::Result<Self> {
         let missing: Vec<&Path> = dir.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
-        fs::create_dir_all(dir)?;
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists || !dir.is_dir() => return Err(e),
+            _ => {}
+        }
         for created in missing {
             let parent = created.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
             fs::File::open(parent)?.sync_all()?;
@@ -58,7 +64,13 @@ impl Storage for Disk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.dir.join(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.dir.join(name))?;
         Ok(Box::new(DiskFile(file)))
     }
 

@@ -45,7 +45,9 @@ impl Writer {
     pub fn run(mut self) {
         let _guard = FailOnPanic { queue: self.queue.clone(), log: self.log.clone() };
         while let Some(publications) = self.queue.take(FRAME_BYTES) {
-            if let Err(Error::Fatal(why)) = self.write(publications) {
+            // Nobody waits for an answer to nothing: a segment that is old ends, so that retention can remove it.
+            let result = if publications.is_empty() { self.roll_if_due() } else { self.write(publications) };
+            if let Err(Error::Fatal(why)) = result {
                 self.log.fail(&why);
                 self.queue.fail(&why);
                 break;

@@ -95,3 +95,33 @@ fn an_old_segment_is_followed_by_another_however_small_it_is() {
     publish(&local, records(1..2)).unwrap();
     assert!(disk.names().len() >= 2);
 }
+
+#[test]
+fn an_old_segment_ends_without_another_record_and_can_be_deleted() {
+    let disk = Simulated::default();
+    let options = crate::local::Options { segment_age: Duration::from_millis(20), ..Default::default() };
+    let local = Local::open_on(std::sync::Arc::new(disk.clone()), options, super::metrics(), None).unwrap();
+    publish(&local, records(0..1)).unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    local.end_old_segment();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while local.retain(ALL, u64::MAX, SystemTime::now()).unwrap() != 1 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", disk.names());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(publish(&local, records(1..2)).unwrap(), [at(1)]);
+}
+
+#[test]
+fn what_is_made_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("above").join("journal");
+    let local = Local::open(&dir, crate::local::Options::default(), super::metrics()).unwrap();
+    publish(&local, records(0..1)).unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for file in dir.read_dir().unwrap().map(|it| it.unwrap()).filter(|it| it.file_name() != "lock") {
+        assert_eq!(mode(&file.path()), 0o600, "{:?}", file.file_name());
+    }
+}
