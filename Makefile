@@ -14,6 +14,8 @@ EMBERLOG_URL ?= http://127.0.0.1:5000
 SPARK ?= 4
 APP ?= pi
 APPS ?= pi sql_shuffle_skew failing streaming
+TIME ?= 60
+TARGETS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 INSTALL ?= install
@@ -91,13 +93,16 @@ test-helm: ## check the Helm chart: schemas of several Kubernetes versions, and 
 	@helm=$$(scripts/tool helm) && python=$$(scripts/tool python) && cd helm/tests && \
 		HELM="$$helm" EMBERLOG_BINARIES="$(CARGO_TARGET_DIR)/release" PYTHONDONTWRITEBYTECODE=1 "$$python" -m unittest
 
-test-compose: ## build the image and try docker-compose.yml, with services killed
+test-compose: ## build the image and try docker-compose.yml, with services killed, and with tokens and TLS
 	@scripts/test-compose
 
 test-monitoring: ## check Prometheus' configuration, the alerts, and the dashboard's expressions
 	@promtool=$$(scripts/tool promtool) && "$$promtool" check config monitoring/prometheus.yml && \
 		"$$promtool" check config --syntax-only monitoring/prometheus-security.yml && \
 		"$$promtool" test rules monitoring/alerts_test.yml && PROMTOOL="$$promtool" monitoring/check-dashboard
+
+fuzz: ## fuzz every decoder for TIME (60) seconds each, or the TARGETS that are named; needs a nightly compiler and cargo-fuzz
+	@scripts/fuzz "$(TIME)" $(TARGETS)
 
 lint: ## check format, clippy and shell scripts
 	@scripts/setup build lint
@@ -122,4 +127,4 @@ clean: ## remove what was built, except RocksDB and the other dependencies
 		names=$$(for it in $$members; do sed -nE '/^\[package\]/,/^$$/s/^name = "(.*)"/-p \1/p' "$$it/Cargo.toml"; done) && \
 		scripts/cargo clean --release $$names
 
-.PHONY: help test_kafka_faults test-nightly test-helm test-compose test-monitoring serve serve-kafka kafka kafka-stop run_one_app run_concurrent_apps build build-one listener test lint bench install clean
+.PHONY: help fuzz test_kafka_faults test-nightly test-helm test-compose test-monitoring serve serve-kafka kafka kafka-stop run_one_app run_concurrent_apps build build-one listener test lint bench install clean

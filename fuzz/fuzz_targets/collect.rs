@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../invariants.rs"]
-mod invariants;
+#[path = "../invariants/collect.rs"]
+mod collect;
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| invariants::hold_for(body));
+libfuzzer_sys::fuzz_target!(|body: &[u8]| collect::hold_for(body));
