@@ -320,7 +320,7 @@ fn the_command_line_speaks_to_a_server_with_its_token_and_authority() {
     let trust = authority.own_certificate();
     let trust = ["--ca-file", trust.to_str().unwrap()];
     let sent = replay(&secrets.ingest, &trust);
-    assert!(said(&sent).contains("0 stored, 1 not"), "{}", said(&sent));
+    assert!(said(&sent).contains("0 stored, 1 still"), "{}", said(&sent));
     let refused = replay(&secrets.read, &trust);
     assert!(said(&refused).contains("403") && said(&refused).contains("scope ingest"), "{}", said(&refused));
     let unknown = replay("emb_wrong", &trust);
