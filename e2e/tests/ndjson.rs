@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use e2e::client::{Client, path};
@@ -39,11 +39,12 @@ fn wait_for(answer: &Value) -> String {
     format!("wait_for={}:{}", answer["journal"]["partition"], answer["journal"]["offset"])
 }
 
-/// Sends from where the server says until all is stored, or the server is away.
-fn send(client: &Client, events: &[String], random: &mut Random) -> Option<()> {
+/// Sends from where the server says until all is stored, or the server is away. Tells how far it is.
+fn send(client: &Client, events: &[String], sent: &AtomicUsize, random: &mut Random) -> Option<()> {
     loop {
         let asked = client.try_get(&path(&["v1", "ingest", "job", "run"])).ok()?;
         let first = usize::try_from(asked.json()["next_sequence"].as_u64().unwrap()).unwrap();
+        sent.store(first, Ordering::Relaxed);
         if first == events.len() {
             return Some(());
         }
@@ -62,6 +63,7 @@ fn send(client: &Client, events: &[String], random: &mut Random) -> Option<()> {
 
 #[test]
 fn a_client_that_is_cut_asks_where_to_go_on_and_nothing_is_lost_or_doubled() {
+    const KILLS: usize = 8;
     let site = site();
     let mut random = Random::for_test("ndjson");
     let events: Vec<_> = (0..40_000).map(event).collect();
@@ -70,12 +72,15 @@ fn a_client_that_is_cut_asks_where_to_go_on_and_nothing_is_lost_or_doubled() {
         let server = site.start(&[]);
         let client = server.client();
         let is_done = AtomicBool::new(false);
-        let pause = Duration::from_millis(random.between(100, 700));
+        let sent = AtomicUsize::new(0);
+        let goal = events.len() * (kills + 1) / (KILLS + 2);
+        let pause = Duration::from_millis(random.between(0, 30));
         std::thread::scope(|scope| {
-            let (client, events, is_done) = (&client, &events, &is_done);
+            let (client, events, is_done, sent) = (&client, &events, &is_done, &sent);
             let mut random = Random::for_test(&format!("ndjson {kills}"));
-            scope.spawn(move || is_done.store(send(client, events, &mut random).is_some(), Ordering::Relaxed));
-            if kills < 8 {
+            scope.spawn(move || is_done.store(send(client, events, sent, &mut random).is_some(), Ordering::Relaxed));
+            if kills < KILLS {
+                wait::until("a part of it", || (sent.load(Ordering::Relaxed) >= goal).then_some(()));
                 std::thread::sleep(pause);
                 server.kill();
             } else {
@@ -91,7 +96,7 @@ fn a_client_that_is_cut_asks_where_to_go_on_and_nothing_is_lost_or_doubled() {
             }
         });
         cut += usize::from(!is_done.load(Ordering::Relaxed));
-        if kills == 8 {
+        if kills == KILLS {
             break;
         }
         kills += 1;
