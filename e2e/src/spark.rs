@@ -1,5 +1,6 @@
 //! Real Apache Spark: applications that run with the listener, and the History Server that opens what is served.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -78,9 +79,9 @@ pub fn applications(logs: &Path) -> Vec<String> {
 
 /// Whether Spark goes on changing an event's objects after it was posted, or redacts it in its own log: then the
 /// texts of two listeners may differ.
-pub fn may_differ(event: &Value) -> bool {
+fn may_differ(kind: &str) -> bool {
     matches!(
-        event["Event"].as_str().unwrap(),
+        kind,
         "SparkListenerTaskStart"
             | "SparkListenerTaskGettingResult"
             | "SparkListenerStageSubmitted"
@@ -88,6 +89,57 @@ pub fn may_differ(event: &Value) -> bool {
             | "SparkListenerJobEnd"
             | "SparkListenerEnvironmentUpdate"
     )
+}
+
+/// Two records of one run by two listeners: each event once in both, with the same text, and those of a job and those
+/// of an execution in the same order. Spark gives an event to one listener's queue after the other, so what different
+/// threads of the driver post at the same time may stand either way.
+///
+/// # Panics
+/// If they are not the same.
+pub fn assert_same_events(ours: &[String], theirs: &[String], what: &str) {
+    let (mut ours, mut theirs) = (by_poster(ours), by_poster(theirs));
+    let names = |of: &Posted| of.iter().map(|(name, events)| (name.clone(), events.len())).collect::<Vec<_>>();
+    assert_eq!(names(&ours), names(&theirs), "{what}");
+    for (name, ours) in &mut ours {
+        let theirs = theirs.get_mut(name).unwrap();
+        if name.ends_with("SparkListenerDriverAccumUpdates") {
+            // Each exchange of an execution posts its own.
+            ours.sort();
+            theirs.sort();
+        }
+        for (place, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            let same = ours.1 == theirs.1 || ours.0 == theirs.0 && may_differ(&ours.0);
+            assert!(same, "{what}, {name}, event {place}:\n{}\n{}", ours.1, theirs.1);
+        }
+    }
+}
+
+/// The events that one thread of the driver posts, by what it posts them for: their kinds and texts.
+type Posted = BTreeMap<String, Vec<(String, String)>>;
+
+fn by_poster(events: &[String]) -> Posted {
+    let mut job_of_stage = BTreeMap::new();
+    let mut posted = Posted::new();
+    for text in events {
+        let event: Value = serde_json::from_str(text).unwrap();
+        let kind = event["Event"].as_str().unwrap();
+        let job = event["Job ID"].as_u64();
+        for stage in event["Stage IDs"].as_array().into_iter().flatten() {
+            // A stage that a later job uses again runs for the first.
+            job_of_stage.entry(stage.as_u64()).or_insert(job);
+        }
+        let stage = event["Stage ID"].as_u64().or(event["Stage Info"]["Stage ID"].as_u64());
+        let poster = if let Some(job) = job.or_else(|| job_of_stage.get(&stage).copied().flatten()) {
+            format!("job {job}")
+        } else if let Some(execution) = event["executionId"].as_u64().filter(|_| !kind.ends_with("AccumUpdates")) {
+            format!("execution {execution}")
+        } else {
+            kind.to_owned()
+        };
+        posted.entry(poster).or_default().push((kind.to_owned(), text.clone()));
+    }
+    posted
 }
 
 /// The name in a log's ApplicationStart.
@@ -107,12 +159,7 @@ pub fn assert_is_served(client: &Client, job: &str, id: &str, log: &[u8]) {
     assert_eq!(client.get(&path(&["job", job])).json(), serde_json::json!([id]));
 
     let (served, logged) = (client.get(&path(&["job", job, id, "events"])).lines(), lines(log));
-    assert_eq!(served.len(), logged.len(), "{job}");
-    for (place, (served, logged)) in served.iter().zip(&logged).enumerate() {
-        let [ours, theirs]: [Value; 2] = [served, logged].map(|it| serde_json::from_str(it).unwrap());
-        assert_eq!(ours["Event"], theirs["Event"], "{job}, event {place}");
-        assert!(may_differ(&theirs) || served == logged, "{job}, event {place}:\n{served}\n{logged}");
-    }
+    assert_same_events(&served, &logged, job);
 
     let timestamp = |event: &str| {
         let prefix = format!(r#"{{"Event":"{event}""#);
@@ -192,5 +239,40 @@ impl Drop for HistoryServer {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [&str; 6] = [
+        r#"{"Event":"SparkListenerJobStart","Job ID":0,"Stage IDs":[0]}"#,
+        r#"{"Event":"SparkListenerDriverAccumUpdates","executionId":2,"accumUpdates":[[207,8]]}"#,
+        r#"{"Event":"SparkListenerDriverAccumUpdates","executionId":2,"accumUpdates":[[233,8]]}"#,
+        r#"{"Event":"SparkListenerTaskEnd","Stage ID":0,"Task Info":{"Task ID":0}}"#,
+        r#"{"Event":"SparkListenerTaskEnd","Stage ID":0,"Task Info":{"Task ID":1}}"#,
+        r#"{"Event":"SparkListenerJobEnd","Job ID":0}"#,
+    ];
+
+    fn in_order(order: &[usize]) -> Vec<String> {
+        order.iter().map(|place| EVENTS[*place].to_owned()).collect()
+    }
+
+    #[test]
+    fn what_threads_post_at_the_same_time_may_stand_either_way() {
+        assert_same_events(&in_order(&[0, 2, 3, 1, 4, 5]), &in_order(&[0, 1, 2, 3, 4, 5]), "either way");
+    }
+
+    #[test]
+    #[should_panic(expected = "event 1")]
+    fn what_one_thread_posts_may_not() {
+        assert_same_events(&in_order(&[0, 1, 2, 4, 3, 5]), &in_order(&[0, 1, 2, 3, 4, 5]), "not");
+    }
+
+    #[test]
+    #[should_panic(expected = "twice")]
+    fn each_is_there_once() {
+        assert_same_events(&in_order(&[0, 1, 2, 2, 3, 4, 5]), &in_order(&[0, 1, 2, 3, 4, 5]), "twice");
     }
 }

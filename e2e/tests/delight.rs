@@ -8,7 +8,7 @@ use e2e::delight::{bulk, events, metrics};
 use e2e::process::said;
 use e2e::recorded::{self, Request};
 use e2e::server::Site;
-use e2e::spark::{HistoryServer, may_differ};
+use e2e::spark::{HistoryServer, assert_same_events};
 use e2e::wait;
 use serde_json::Value;
 
@@ -84,12 +84,7 @@ fn what_the_agent_sent_is_served_once_and_in_order_though_answers_were_lost() {
         !["BlockUpdated", "ResourceProfileAdded"].iter().any(|it| line.contains(&format!(r#""SparkListener{it}""#)))
     };
     let both = [&served.join("\n"), &log].map(|it| it.lines().filter(is_logged).map(str::to_owned).collect::<Vec<_>>());
-    assert_eq!(both[0].len(), both[1].len());
-    for (ours, theirs) in both[0].iter().zip(&both[1]) {
-        let [left, right]: [Value; 2] = [ours, theirs].map(|it| serde_json::from_str(it).unwrap());
-        assert_eq!(left["Event"], right["Event"]);
-        assert!(may_differ(&right) || ours == theirs, "{ours}\n{theirs}");
-    }
+    assert_same_events(&both[0], &both[1], JOB);
 
     let exported = client.get(&format!("{}?format=eventlog", path(&["job", JOB, RUN, "events"])));
     assert!(exported.header("content-disposition").unwrap().contains(APP));
