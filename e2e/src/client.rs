@@ -1,17 +1,43 @@
 //! A small HTTP client: every status is an answer, only a broken connection is an error.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::wait;
+
+const NO_VIEW: &str = "No whole view of the store could be taken in time";
+const NO_VIEW_FOR: Duration = Duration::from_secs(30);
+
+thread_local! {
+    static SENT_AGAIN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs a test whose figures are right if each request comes once; again if this thread has sent one again because the
+/// answer was late.
+///
+/// # Panics
+/// As the test does, if nothing has disturbed it or something has each time.
+pub fn undisturbed(test: impl Fn()) {
+    const ATTEMPTS: u32 = 5;
+    for attempt in 1..=ATTEMPTS {
+        let before = SENT_AGAIN.get();
+        let Err(failure) = catch_unwind(AssertUnwindSafe(&test)) else { return };
+        if attempt == ATTEMPTS || SENT_AGAIN.get() == before {
+            resume_unwind(failure);
+        }
+        println!("attempt {attempt} was disturbed");
+    }
+}
 
 /// Of a server, or of two that are one deployment: what is posted goes to `url`, what is got comes from `reads_url`.
 #[derive(Debug, Clone)]
@@ -60,12 +86,20 @@ impl Client {
         answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
+    /// Again for a while if a server that stood still in the middle of a look at the store asks for that.
     pub fn try_get(&self, path: &str) -> Result<Answer, ureq::Error> {
-        let mut request = self.agent.get(format!("{}{path}", self.reads_url));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let deadline = Instant::now() + NO_VIEW_FOR;
+        loop {
+            let mut request = self.agent.get(format!("{}{path}", self.reads_url));
+            if let Some(token) = &self.token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let answer = Answer::read(request.call()?)?;
+            if answer.status != 503 || !answer.text().contains(NO_VIEW) || Instant::now() > deadline {
+                return Ok(answer);
+            }
+            sleep(Duration::from_millis(200));
         }
-        Answer::read(request.call()?)
     }
 
     /// # Panics
@@ -182,6 +216,7 @@ fn accepted(what: &str, mut ask: impl FnMut() -> Answer) -> Answer {
             return Some(answer);
         }
         println!("{what}: {}", answer.text());
+        SENT_AGAIN.set(SENT_AGAIN.get() + 1);
         sleep(Duration::from_millis(200));
         None
     })

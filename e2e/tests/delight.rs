@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use e2e::client::{Client, path};
+use e2e::client::{Client, path, undisturbed};
 use e2e::delight::{bulk, events, metrics};
 use e2e::process::said;
 use e2e::recorded::{self, Request};
@@ -135,65 +135,71 @@ fn several_contexts_in_one_stream_are_applications_of_one_run() {
 
 #[test]
 fn an_id_that_is_used_for_two_nights_loses_nothing() {
-    let site = site();
-    let server = site.start(&[]);
-    let client = server.client();
-    // Spark says the same first words every night: one of them is kept.
-    let nights = [context("night 1", 1_795_000_000_000), context("night 2", 1_795_086_400_000)];
-    for _ in 0..2 {
-        for night in &nights {
-            post(&client, "/collector/bulk", &bulk("nightly", 4, night));
+    undisturbed(|| {
+        let site = site();
+        let server = site.start(&[]);
+        let client = server.client();
+        // Spark says the same first words every night: one of them is kept.
+        let nights = [context("night 1", 1_795_000_000_000), context("night 2", 1_795_086_400_000)];
+        for _ in 0..2 {
+            for night in &nights {
+                post(&client, "/collector/bulk", &bulk("nightly", 4, night));
+            }
         }
-    }
-    let run = wait::until("both nights twice", || run_of(&client, "nightly").filter(|it| it["duplicates"] == 9));
-    assert_eq!((&run["events"], &run["conflicts"]), (&7.into(), &3.into()), "{run}");
-    let served = served(&client, "nightly", "nightly");
-    for line in nights.iter().flat_map(|it| it.lines()) {
-        assert_eq!(served.iter().filter(|it| *it == line).count(), 1, "{line}");
-    }
+        let run = wait::until("both nights twice", || run_of(&client, "nightly").filter(|it| it["duplicates"] == 9));
+        assert_eq!((&run["events"], &run["conflicts"]), (&7.into(), &3.into()), "{run}");
+        let served = served(&client, "nightly", "nightly");
+        for line in nights.iter().flat_map(|it| it.lines()) {
+            assert_eq!(served.iter().filter(|it| *it == line).count(), 1, "{line}");
+        }
+    });
 }
 
 #[test]
 fn a_retry_that_has_grown_and_changed_is_stored_once() {
-    let site = site();
-    let server = site.start(&[]);
-    let client = server.client();
-    let task = |id: i64, finish: i64| {
-        format!(
-            "{{\"Event\":\"SparkListenerTaskStart\",\"Stage ID\":0,\"Stage Attempt ID\":0,\"Task Info\":{{\"Task ID\":{id},\"Launch Time\":5,\"Finish Time\":{finish}}}}}\n"
-        )
-    };
-    let lines = |count: i64, finish: i64| (0..count).map(|id| task(id, finish)).collect::<String>();
-    post(&client, "/collector/bulk", &bulk("app", 3, &lines(3, 0)));
-    post(&client, "/collector/bulk", &bulk("app", 6, &lines(6, 7)));
-    post(&client, "/collector/bulk", &bulk("app", 6, &lines(6, 9)[task(0, 9).len()..]));
-    let run = wait::until("all of it", || run_of(&client, "app").filter(|it| it["duplicates"] == 8));
-    assert_eq!((&run["events"], &run["conflicts"], &run["gaps"]), (&6.into(), &0.into(), &0.into()), "{run}");
-    let expected = [lines(3, 0), lines(6, 7)[lines(3, 7).len()..].to_owned()].concat();
-    assert_eq!(served(&client, "app", "app").join("\n") + "\n", expected);
+    undisturbed(|| {
+        let site = site();
+        let server = site.start(&[]);
+        let client = server.client();
+        let task = |id: i64, finish: i64| {
+            format!(
+                "{{\"Event\":\"SparkListenerTaskStart\",\"Stage ID\":0,\"Stage Attempt ID\":0,\"Task Info\":{{\"Task ID\":{id},\"Launch Time\":5,\"Finish Time\":{finish}}}}}\n"
+            )
+        };
+        let lines = |count: i64, finish: i64| (0..count).map(|id| task(id, finish)).collect::<String>();
+        post(&client, "/collector/bulk", &bulk("app", 3, &lines(3, 0)));
+        post(&client, "/collector/bulk", &bulk("app", 6, &lines(6, 7)));
+        post(&client, "/collector/bulk", &bulk("app", 6, &lines(6, 9)[task(0, 9).len()..]));
+        let run = wait::until("all of it", || run_of(&client, "app").filter(|it| it["duplicates"] == 8));
+        assert_eq!((&run["events"], &run["conflicts"], &run["gaps"]), (&6.into(), &0.into(), &0.into()), "{run}");
+        let expected = [lines(3, 0), lines(6, 7)[lines(3, 7).len()..].to_owned()].concat();
+        assert_eq!(served(&client, "app", "app").join("\n") + "\n", expected);
+    });
 }
 
 #[test]
 fn what_could_not_be_read_is_kept_and_stored_when_it_is_mended() {
-    let site = site();
-    let server = site.start(&[]);
-    let client = server.client();
-    let text = |n: i64| format!("{{\"Event\":\"E\",\"n\":{n}}}");
-    let lines = |middle: &str| format!("{}\n{middle}\n{}\n", text(0), text(2));
-    let whole = bulk("letters", 3, &lines("this is {no JSON"));
-    assert_eq!(post(&client, "/collector/bulk", &whole)["dead_lettered"], 1);
-    assert_eq!(post(&client, "/collector/bulk", &whole[..whole.len() - 2])["dead_lettered"], 1);
-    run_with(&client, "letters", 2);
-    let list = said(&site.dead_letters(&["list"]));
-    assert!(list.contains("payload") && list.contains("line 2: "), "{list}");
-    let mended = site.path().join("mended");
-    for (id, bytes) in [("0", text(1).into_bytes()), ("1", bulk("letters", 3, &lines(&text(1))))] {
-        std::fs::write(&mended, bytes).unwrap();
-        let output = site.dead_letters(&["replay", "--url", &server.url, id, "--with", mended.to_str().unwrap()]);
-        assert!(output.status.success() && said(&output).contains("1 stored, 0 still"), "{}", said(&output));
-        run_with(&client, "letters", 3);
-    }
-    assert_eq!(served(&client, "letters", "letters"), [text(0), text(1), text(2)]);
+    undisturbed(|| {
+        let site = site();
+        let server = site.start(&[]);
+        let client = server.client();
+        let text = |n: i64| format!("{{\"Event\":\"E\",\"n\":{n}}}");
+        let lines = |middle: &str| format!("{}\n{middle}\n{}\n", text(0), text(2));
+        let whole = bulk("letters", 3, &lines("this is {no JSON"));
+        assert_eq!(post(&client, "/collector/bulk", &whole)["dead_lettered"], 1);
+        assert_eq!(post(&client, "/collector/bulk", &whole[..whole.len() - 2])["dead_lettered"], 1);
+        run_with(&client, "letters", 2);
+        let list = said(&site.dead_letters(&["list"]));
+        assert!(list.contains("payload") && list.contains("line 2: "), "{list}");
+        let mended = site.path().join("mended");
+        for (id, bytes) in [("0", text(1).into_bytes()), ("1", bulk("letters", 3, &lines(&text(1))))] {
+            std::fs::write(&mended, bytes).unwrap();
+            let output = site.dead_letters(&["replay", "--url", &server.url, id, "--with", mended.to_str().unwrap()]);
+            assert!(output.status.success() && said(&output).contains("1 stored, 0 still"), "{}", said(&output));
+            run_with(&client, "letters", 3);
+        }
+        assert_eq!(served(&client, "letters", "letters"), [text(0), text(1), text(2)]);
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use e2e::client::{Client, path};
+use e2e::client::{Client, path, undisturbed};
 use e2e::payload::gzip;
 use e2e::random::Random;
 use e2e::server::Site;
@@ -123,19 +123,21 @@ fn a_hole_is_where_to_go_on_and_a_bad_line_leaves_one() {
 
 #[test]
 fn attempts_lie_behind_each_other_whenever_they_come() {
-    let site = site();
-    let server = site.start(&[]);
-    let client = server.client();
-    let lines = |attempt: usize| [event(10 * attempt), event(10 * attempt + 1)].concat();
-    let mut last = Value::Null;
-    for attempt in [2, 0, 1, 2, 0] {
-        last = post(&client, "j", "r", &format!("?attempt={attempt}"), lines(attempt).as_bytes());
-    }
-    let found = state(&client, "j", "r", &format!("?attempt=1&{}", wait_for(&last)));
-    assert_eq!(json!([found["next_sequence"], found["events"]]), json!([2, 6]), "{found}");
-    assert_eq!(client.get("/job/j/r/events").text(), (0..3).map(lines).collect::<String>());
-    let run = &client.get("/v1/runs?job=j").json()["runs"][0];
-    assert_eq!(json!([run["gaps"], run["conflicts"], run["duplicates"]]), json!([0, 0, 4]), "{run}");
+    undisturbed(|| {
+        let site = site();
+        let server = site.start(&[]);
+        let client = server.client();
+        let lines = |attempt: usize| [event(10 * attempt), event(10 * attempt + 1)].concat();
+        let mut last = Value::Null;
+        for attempt in [2, 0, 1, 2, 0] {
+            last = post(&client, "j", "r", &format!("?attempt={attempt}"), lines(attempt).as_bytes());
+        }
+        let found = state(&client, "j", "r", &format!("?attempt=1&{}", wait_for(&last)));
+        assert_eq!(json!([found["next_sequence"], found["events"]]), json!([2, 6]), "{found}");
+        assert_eq!(client.get("/job/j/r/events").text(), (0..3).map(lines).collect::<String>());
+        let run = &client.get("/v1/runs?job=j").json()["runs"][0];
+        assert_eq!(json!([run["gaps"], run["conflicts"], run["duplicates"]]), json!([0, 0, 4]), "{run}");
+    });
 }
 
 #[test]

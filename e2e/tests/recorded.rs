@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use e2e::client::{Client, path};
+use e2e::client::{Client, path, undisturbed};
 use e2e::payload::{Message, Payload};
 use e2e::random::Random;
 use e2e::server::Site;
@@ -132,28 +132,30 @@ fn a_run_that_comes_shuffled_from_the_first_is_in_order() {
 /// sequences; not counted, neighbouring payloads overlap. Neither makes events equal, or moves them.
 #[test]
 fn heartbeats_counted_or_not_change_nothing() {
-    let site = site();
-    let server = site.start(&AS_SPARK);
-    let client = server.client();
-    for counted in [true, false] {
-        let job = format!("counted: {counted}");
-        let payloads = recount(counted, &job);
-        for _ in 0..2 {
-            for payload in &payloads {
-                assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
+    undisturbed(|| {
+        let site = site();
+        let server = site.start(&AS_SPARK);
+        let client = server.client();
+        for counted in [true, false] {
+            let job = format!("counted: {counted}");
+            let payloads = recount(counted, &job);
+            for _ in 0..2 {
+                for payload in &payloads {
+                    assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
+                }
             }
+            assert_serves(&client, &job, RUN, &in_order(&payloads));
+            let run = run_when_applied(&client, &job, 2 * 166);
+            assert_eq!((run["events"].clone(), run["duplicates"].clone()), (166.into(), 166.into()), "{run}");
         }
-        assert_serves(&client, &job, RUN, &in_order(&payloads));
-        let run = run_when_applied(&client, &job, 2 * 166);
-        assert_eq!((run["events"].clone(), run["duplicates"].clone()), (166.into(), 166.into()), "{run}");
-    }
-    // One agent cannot do both, but a run's events stay the same if it did.
-    for payload in recount(false, "counted: true") {
-        assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
-    }
-    let run = run_when_applied(&client, "counted: true", 3 * 166);
-    assert_eq!(run["events"], 166, "{run}");
-    assert_serves(&client, "counted: true", RUN, &expected());
+        // One agent cannot do both, but a run's events stay the same if it did.
+        for payload in recount(false, "counted: true") {
+            assert_eq!(client.post("/collect", &payload.to_gzip()).status, 200);
+        }
+        let run = run_when_applied(&client, "counted: true", 3 * 166);
+        assert_eq!(run["events"], 166, "{run}");
+        assert_serves(&client, "counted: true", RUN, &expected());
+    });
 }
 
 /// The recorded payloads with heartbeats at the start, in the middle and at the end, and one payload of them only.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::client::{Client, path};
+use e2e::client::{Client, path, undisturbed};
 use e2e::payload::{Message, Payload, gzip};
 use e2e::process::{command_of, said};
 use e2e::server::{Server, Site};
@@ -261,70 +261,74 @@ fn assert_differs_only_where_redacted(sent: &str, served: &str) -> usize {
 
 #[test]
 fn planted_secrets_are_nowhere_and_all_other_bytes_are_unchanged() {
-    let site = site();
-    let mut server = site.start(&[]);
-    let client = server.client();
-    let mut seen = post_all(&client);
-    let before = run(&client);
-    look_at_answers(&client, &mut server, &mut seen);
-    wait::until("three samples", || {
-        let list = site.dead_letters(&["list", "--json"]).stdout;
-        (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
+    undisturbed(|| {
+        let site = site();
+        let mut server = site.start(&[]);
+        let client = server.client();
+        let mut seen = post_all(&client);
+        let before = run(&client);
+        look_at_answers(&client, &mut server, &mut seen);
+        wait::until("three samples", || {
+            let list = site.dead_letters(&["list", "--json"]).stdout;
+            (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
+        });
+        look_at_dead_letters(&site, &mut seen);
+
+        let mut sent: Vec<_> = planted().into_iter().flat_map(|it| it.messages).filter(Message::is_event).collect();
+        sent.sort_by_key(|it| it.generated_at);
+        let served = client.get(&path(&["job", JOB, RUN, "events"])).lines();
+        let mut total = 0;
+        for (sent, served) in sent.iter().zip(&served) {
+            let count = assert_differs_only_where_redacted(&sent.content, served);
+            assert_eq!(count, secrets(&sent.content), "{served}");
+            total += count;
+        }
+        assert_eq!((served.len(), before["redacted"].clone()), (166, total.into()));
+        assert!(total > 6 + 2 + 3, "{total}");
+
+        // Sent again, all of it is known already.
+        planted().iter().for_each(|it| assert_eq!(client.post("/collect", &it.to_gzip()).status, 200));
+        let again = wait::until("the copies", || Some(run(&client)).filter(|it| it["duplicates"] == 166));
+        assert_eq!(again["redacted"], total);
+
+        seen.0.push(("the log".to_owned(), server.logs().into_bytes()));
+        drop(client);
+        assert!(server.stop().success());
+        look_at_disk(&site, &mut seen);
+        assert_eq!(seen.leaks(), Vec::<&str>::new());
+
+        // The count is a function of the events: a store made from the journal has the same.
+        let digest = site.check()["digest"].clone();
+        let rebuilt = site.rebuild("journal", &[]).output().unwrap();
+        assert!(rebuilt.status.success(), "{}", said(&rebuilt));
+        assert_eq!(site.check()["digest"], digest);
     });
-    look_at_dead_letters(&site, &mut seen);
-
-    let mut sent: Vec<_> = planted().into_iter().flat_map(|it| it.messages).filter(Message::is_event).collect();
-    sent.sort_by_key(|it| it.generated_at);
-    let served = client.get(&path(&["job", JOB, RUN, "events"])).lines();
-    let mut total = 0;
-    for (sent, served) in sent.iter().zip(&served) {
-        let count = assert_differs_only_where_redacted(&sent.content, served);
-        assert_eq!(count, secrets(&sent.content), "{served}");
-        total += count;
-    }
-    assert_eq!((served.len(), before["redacted"].clone()), (166, total.into()));
-    assert!(total > 6 + 2 + 3, "{total}");
-
-    // Sent again, all of it is known already.
-    planted().iter().for_each(|it| assert_eq!(client.post("/collect", &it.to_gzip()).status, 200));
-    let again = wait::until("the copies", || Some(run(&client)).filter(|it| it["duplicates"] == 166));
-    assert_eq!(again["redacted"], total);
-
-    seen.0.push(("the log".to_owned(), server.logs().into_bytes()));
-    drop(client);
-    assert!(server.stop().success());
-    look_at_disk(&site, &mut seen);
-    assert_eq!(seen.leaks(), Vec::<&str>::new());
-
-    // The count is a function of the events: a store made from the journal has the same.
-    let digest = site.check()["digest"].clone();
-    let rebuilt = site.rebuild("journal", &[]).output().unwrap();
-    assert!(rebuilt.status.success(), "{}", said(&rebuilt));
-    assert_eq!(site.check()["digest"], digest);
 }
 
 /// That the test above can fail: with the protection off it finds the secrets everywhere.
 #[test]
 fn without_redaction_every_byte_is_kept_and_the_log_says_so() {
-    let site = Site::of("one process");
-    let mut server = site.start(&["--no-redaction"]);
-    let client = server.client();
-    let mut seen = post_all(&client);
-    assert_eq!(run(&client)["redacted"], 0);
-    look_at_answers(&client, &mut server, &mut seen);
-    wait::until("three samples", || {
-        let list = site.dead_letters(&["list", "--json"]).stdout;
-        (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
+    undisturbed(|| {
+        let site = Site::of("one process");
+        let mut server = site.start(&["--no-redaction"]);
+        let client = server.client();
+        let mut seen = post_all(&client);
+        assert_eq!(run(&client)["redacted"], 0);
+        look_at_answers(&client, &mut server, &mut seen);
+        wait::until("three samples", || {
+            let list = site.dead_letters(&["list", "--json"]).stdout;
+            (String::from_utf8(list).unwrap().lines().count() == LETTERS + 3).then_some(())
+        });
+        look_at_dead_letters(&site, &mut seen);
+        wait::until("the warning", || server.logs().contains("redaction is off").then_some(()));
+        drop(client);
+        assert!(server.stop().success());
+        look_at_disk(&site, &mut seen);
+        let leaks = seen.leaks().join("\n");
+        for place in ["/events", "/v1/runs/", "journal ", "dlq ", "show", "/store/"] {
+            assert!(leaks.contains(place), "{place} not in {leaks}");
+        }
     });
-    look_at_dead_letters(&site, &mut seen);
-    assert!(server.logs().contains("redaction is off"), "{}", server.logs());
-    drop(client);
-    assert!(server.stop().success());
-    look_at_disk(&site, &mut seen);
-    let leaks = seen.leaks().join("\n");
-    for place in ["/events", "/v1/runs/", "journal ", "dlq ", "show", "/store/"] {
-        assert!(leaks.contains(place), "{place} not in {leaks}");
-    }
 }
 
 #[test]

@@ -68,9 +68,11 @@ fn every_route_needs_a_token_that_allows_it_and_health_needs_none() {
     let mut clients = server.metrics();
     if site.is_on_kafka() {
         // The materializer's own reads.
-        let logs = server.logs();
-        let line = logs.lines().find(|it| it.contains("serving reads")).unwrap();
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let line = wait::until("the address of reads", || {
+            let logs = server.logs();
+            logs.lines().find(|it| it.contains("serving reads")).map(str::to_owned)
+        });
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         clients.push(Client::new(line["url"].as_str().unwrap()));
     }
     let mut checked = 0;
@@ -490,6 +492,9 @@ fn no_byte_of_a_token_is_kept_or_said_with_and_without_a_tokens_file() {
             seen.push((line.to_owned(), [line.as_bytes(), &shown.stdout].concat()));
         }
         assert!(paths.len() >= 4, "{paths:?}");
+        if with_tokens {
+            wait::until("the warning", || server.logs().contains("an unknown token").then_some(()));
+        }
         let logs = server.logs();
         assert_eq!(logs.contains("an unknown token"), with_tokens, "{logs}");
         seen.push(("the log".to_owned(), logs.into_bytes()));

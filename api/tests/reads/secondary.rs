@@ -25,7 +25,9 @@ const ROUTES: [&str; 7] = [
 fn start(dir: &Path) -> (Secondary, Front) {
     let registry = Arc::new(Registry::new());
     let metrics = Metrics::new(&registry).unwrap();
-    let secondary = Secondary::start(Options::new(dir.join("store"), dir.join("api")), metrics, |_| {}).unwrap();
+    // A machine that stands still in the middle of a catch-up makes no reader give up.
+    let options = Options { patience: Duration::from_secs(120), ..Options::new(dir.join("store"), dir.join("api")) };
+    let secondary = Secondary::start(options, metrics, |_| {}).unwrap();
     let front = Front::over(secondary.reader(), api::Options::default(), registry);
     (secondary, front)
 }

@@ -4,7 +4,7 @@
 use std::thread::spawn;
 
 use e2e::case::{Case, lines};
-use e2e::client::path;
+use e2e::client::{path, undisturbed};
 use e2e::parts::{Part, check};
 use e2e::payload::{Message, small_run};
 use e2e::process::said;
@@ -28,9 +28,12 @@ fn all(rows: &[Row]) {
         let (name, row) = (*name, *row);
         (
             name,
-            spawn(move || match case(&[]) {
-                Some((case, cluster)) => row(case, cluster),
-                None => println!("left out: a broker of your own is not damaged"),
+            spawn(move || {
+                // Their places are told by numbers.
+                undisturbed(|| match case(&[]) {
+                    Some((case, cluster)) => row(case, cluster),
+                    None => println!("left out: a broker of your own is not damaged"),
+                });
             }),
         )
     };
@@ -179,33 +182,35 @@ fn letters(topic: &Topic) -> Vec<Value> {
 
 #[test]
 fn foreign_records_are_quarantined_with_their_place_and_over_the_limit_they_halt() {
-    let Some((mut case, cluster)) = case(&["--poison-limit", "5"]) else { return };
-    let (records, reasons): (Vec<_>, Vec<_>) = foreign().into_iter().unzip();
-    let first = check(case.data.path())["applied"][0][1].as_u64().unwrap();
-    cluster.produce_raw(&case.topic.name, 0, &records);
-    case.post(small_run("job", "behind them", 5));
-    case.assert_serves_all();
-    let listed = letters(&case.topic);
-    assert_eq!(listed.len(), reasons.len(), "{listed:?}");
-    for ((offset, letter), reason) in (first..).zip(&listed).zip(&reasons) {
-        assert_eq!((&letter["kind"], &letter["origin"]["partition"]), (&"record".into(), &0.into()), "{letter}");
-        assert_eq!(letter["origin"]["offset"], offset, "{letter}");
-        assert!(letter["detail"].as_str().unwrap().contains(reason), "{letter} should say {reason}");
-    }
-    let quarantined = "emberlog_materializer_quarantined_total";
-    assert_eq!(case.parts.metric(Part::Materializer, quarantined), Some(5.0));
+    undisturbed(|| {
+        let Some((mut case, cluster)) = case(&["--poison-limit", "5"]) else { return };
+        let (records, reasons): (Vec<_>, Vec<_>) = foreign().into_iter().unzip();
+        let first = check(case.data.path())["applied"][0][1].as_u64().unwrap();
+        cluster.produce_raw(&case.topic.name, 0, &records);
+        case.post(small_run("job", "behind them", 5));
+        case.assert_serves_all();
+        let listed = letters(&case.topic);
+        assert_eq!(listed.len(), reasons.len(), "{listed:?}");
+        for ((offset, letter), reason) in (first..).zip(&listed).zip(&reasons) {
+            assert_eq!((&letter["kind"], &letter["origin"]["partition"]), (&"record".into(), &0.into()), "{letter}");
+            assert_eq!(letter["origin"]["offset"], offset, "{letter}");
+            assert!(letter["detail"].as_str().unwrap().contains(reason), "{letter} should say {reason}");
+        }
+        let quarantined = "emberlog_materializer_quarantined_total";
+        assert_eq!(case.parts.metric(Part::Materializer, quarantined), Some(5.0));
 
-    // One more than the limit.
-    cluster.produce_raw(&case.topic.name, 0, &records[..1]);
-    case.assert_halts("poison", "6 records were quarantined");
-    assert_eq!(letters(&case.topic).len(), 6, "what halts is safe too");
-    case.resume(&[]);
-    assert_eq!(letters(&case.topic).len(), 6);
-    // A restart quarantines nothing again.
-    case.restart(Part::Materializer);
-    case.assert_goes_on();
-    assert_eq!(letters(&case.topic).len(), 6);
-    case.end();
+        // One more than the limit.
+        cluster.produce_raw(&case.topic.name, 0, &records[..1]);
+        case.assert_halts("poison", "6 records were quarantined");
+        assert_eq!(letters(&case.topic).len(), 6, "what halts is safe too");
+        case.resume(&[]);
+        assert_eq!(letters(&case.topic).len(), 6);
+        // A restart quarantines nothing again.
+        case.restart(Part::Materializer);
+        case.assert_goes_on();
+        assert_eq!(letters(&case.topic).len(), 6);
+        case.end();
+    });
 }
 
 /// Noise does not compress; the broker's limit is one of compressed bytes.
@@ -217,41 +222,43 @@ fn large_event(n: i64) -> String {
 
 #[test]
 fn a_topic_limited_to_one_megabyte_dead_letters_what_is_larger_and_stores_the_rest() {
-    let Some((mut case, cluster)) = case(&[]) else { return };
-    let payload = |run: &str| {
-        let mut payload = small_run("job", run, 3);
-        payload.messages.insert(1, Message::event(large_event(1), 1_795_000_001_001));
-        payload
-    };
-    assert_eq!(case.client.post("/collect", &payload("before").to_gzip()).json()["dead_lettered"], 0);
-    case.served.push(payload("before"));
-    cluster.alter_topic(&case.topic.name, "max.message.bytes", "1000000");
-    let mut restarted = false;
-    for run in ["while it runs", "after a restart"] {
-        if run == "after a restart" {
-            case.restart(Part::Collector);
-            case.parts.await_ready(Part::Collector);
-            restarted = true;
+    undisturbed(|| {
+        let Some((mut case, cluster)) = case(&[]) else { return };
+        let payload = |run: &str| {
+            let mut payload = small_run("job", run, 3);
+            payload.messages.insert(1, Message::event(large_event(1), 1_795_000_001_001));
+            payload
+        };
+        assert_eq!(case.client.post("/collect", &payload("before").to_gzip()).json()["dead_lettered"], 0);
+        case.served.push(payload("before"));
+        cluster.alter_topic(&case.topic.name, "max.message.bytes", "1000000");
+        let mut restarted = false;
+        for run in ["while it runs", "after a restart"] {
+            if run == "after a restart" {
+                case.restart(Part::Collector);
+                case.parts.await_ready(Part::Collector);
+                restarted = true;
+            }
+            // A collector that runs learns of the limit within a minute.
+            let answer = wait::until(run, || {
+                let answer = case.client.post_once("/collect", &payload(run).to_gzip());
+                assert!(answer.status == 200 || (!restarted && answer.status == 503), "{}", answer.text());
+                (answer.status == 200).then(|| answer.json())
+            });
+            assert_eq!((&answer["stored"], &answer["dead_lettered"]), (&5.into(), &1.into()), "{answer}");
+            case.served.push(small_run("job", run, 3));
+            case.assert_serves_all();
         }
-        // A collector that runs learns of the limit within a minute.
-        let answer = wait::until(run, || {
-            let answer = case.client.post_once("/collect", &payload(run).to_gzip());
-            assert!(answer.status == 200 || (!restarted && answer.status == 503), "{}", answer.text());
-            (answer.status == 200).then(|| answer.json())
-        });
-        assert_eq!((&answer["stored"], &answer["dead_lettered"]), (&5.into(), &1.into()), "{answer}");
-        case.served.push(small_run("job", run, 3));
-        case.assert_serves_all();
-    }
-    let letters = letters(&case.topic);
-    assert_eq!(letters.len(), 2, "a payload that was sent again makes no second letter");
-    for letter in letters {
-        assert_eq!(letter["reason"], "too_large", "{letter}");
-        let id = letter["id"].as_str().unwrap();
-        let raw = case.topic.tool(&["dlq", "show", id, "--raw"]).stdout;
-        assert!(String::from_utf8_lossy(&raw).contains(&large_event(1)[..1000].replace('"', "\\\"")), "{letter}");
-    }
-    let served = case.client.get(&path(&["job", "job", "before", "events"]));
-    assert_eq!(served.body, lines(&payload("before")));
-    case.end();
+        let letters = letters(&case.topic);
+        assert_eq!(letters.len(), 2, "a payload that was sent again makes no second letter");
+        for letter in letters {
+            assert_eq!(letter["reason"], "too_large", "{letter}");
+            let id = letter["id"].as_str().unwrap();
+            let raw = case.topic.tool(&["dlq", "show", id, "--raw"]).stdout;
+            assert!(String::from_utf8_lossy(&raw).contains(&large_event(1)[..1000].replace('"', "\\\"")), "{letter}");
+        }
+        let served = case.client.get(&path(&["job", "job", "before", "events"]));
+        assert_eq!(served.body, lines(&payload("before")));
+        case.end();
+    });
 }

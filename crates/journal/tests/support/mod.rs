@@ -48,7 +48,7 @@ pub fn topic(brokers: &str, partitions: u32, replication_factor: u16) -> Setting
 
 pub fn create(settings: &Settings, partitions: u32, replication_factor: u16) {
     let layout = Layout { partitions, replication_factor, retention: None };
-    topics::create(settings, &layout).unwrap();
+    patiently(|| topics::create(settings, &layout));
     // The brokers learn of it one after the other.
     patiently(|| topics::check(settings));
 }
