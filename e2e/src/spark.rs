@@ -158,7 +158,12 @@ pub fn assert_is_served(client: &Client, job: &str, id: &str, log: &[u8]) {
     assert!(jobs.as_array().unwrap().contains(&job.into()), "{jobs}");
     assert_eq!(client.get(&path(&["job", job])).json(), serde_json::json!([id]));
 
-    let (served, logged) = (client.get(&path(&["job", job, id, "events"])).lines(), lines(log));
+    // Spark may post some behind the application's end.
+    let logged = lines(log);
+    let served = wait::until("all events", || {
+        let served = client.get(&path(&["job", job, id, "events"])).lines();
+        (served.len() >= logged.len()).then_some(served)
+    });
     assert_same_events(&served, &logged, job);
 
     let timestamp = |event: &str| {

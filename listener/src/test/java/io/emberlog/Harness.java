@@ -2,17 +2,16 @@ package io.emberlog;
 
 import java.io.IOException;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /** A sender on a fake clock, stepped by hand. */
 final class Harness {
 
     final FakeClock clock = new FakeClock();
     final Settings settings = new Settings();
-    final List<String> warnings = Collections.synchronizedList(new ArrayList<>());
-    final List<String> infos = Collections.synchronizedList(new ArrayList<>());
+    final List<String> warnings = new CopyOnWriteArrayList<>();
+    final List<String> infos = new CopyOnWriteArrayList<>();
     final DriverLog log = new DriverLog() {
         @Override
         public void info(String line) {
