@@ -47,11 +47,13 @@ pub async fn duration(
 async fn answer(api: &Api, key: RunKey) -> Result<Json<RunDuration>, Error> {
     let lost_after = api.options.lost_after;
     let run = api.run(key.clone()).await?;
-    if run.is_finished() {
+    let chronicle = run.chronicle();
+    if chronicle.is_finished() {
         let clock = Clock { now: ReceivedAt::now(), through: None, lost_after };
-        return Ok(Json(RunDuration::of(&run, &clock)));
+        return Ok(Json(RunDuration::of(&chronicle, &clock)));
     }
     // Whether it is lost needs the applied time of the same view, lest events that came between make it look so.
     let (run, through) = api.run_and_time(key).await?;
-    Ok(Json(RunDuration::of(&run, &Clock { now: ReceivedAt::now(), through, lost_after })))
+    let clock = Clock { now: ReceivedAt::now(), through, lost_after };
+    Ok(Json(RunDuration::of(&run.chronicle(), &clock)))
 }

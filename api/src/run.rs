@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use event::ReceivedAt;
 use serde::Serialize;
-use store::{Application, Missing, Run};
+use store::{Application, Chronicle, Missing};
 use utoipa::ToSchema;
 
 /// Whether a run goes on.
@@ -130,23 +130,22 @@ pub struct Clock {
     pub lost_after: Duration,
 }
 
-pub fn status(run: &Run, clock: &Clock) -> Status {
-    let silence = clock.through.and_then(|through| through.0.checked_sub(run.arrival.last_received_at.0));
+fn status(chronicle: &Chronicle<'_>, clock: &Clock) -> Status {
+    let last_received_at = chronicle.run().arrival.last_received_at;
+    let silence = clock.through.and_then(|through| through.0.checked_sub(last_received_at.0));
     let lost_after = i64::try_from(clock.lost_after.as_millis()).unwrap_or(i64::MAX);
     match silence {
-        _ if run.is_finished() => Status::Finished,
+        _ if chronicle.is_finished() => Status::Finished,
         Some(silence) if silence > lost_after => Status::Lost,
         _ => Status::Running,
     }
 }
 
 impl RunDuration {
-    pub fn of(run: &Run, clock: &Clock) -> Self {
-        let applications = run.summary.chronicle();
-        let started_at = applications.first().and_then(|it| it.start.as_ref()?.timestamp);
-        let ended_at = applications.last().and_then(|it| it.end.as_ref()?.timestamp);
-        let status = status(run, clock);
-        let duration_ms = run.duration_ms();
+    pub fn of(chronicle: &Chronicle<'_>, clock: &Clock) -> Self {
+        let run = chronicle.run();
+        let (started_at, ended_at) = (chronicle.started_at(), chronicle.ended_at());
+        let status = status(chronicle, clock);
         let until = match status {
             Status::Finished => ended_at,
             Status::Running => Some(clock.now.0),
@@ -159,7 +158,7 @@ impl RunDuration {
             job_name: run.job_name.clone(),
             run_id: run.run_id.clone(),
             status,
-            duration_ms,
+            duration_ms: chronicle.duration_ms(),
             elapsed_ms,
             is_final: status == Status::Finished,
             started_at,
@@ -170,21 +169,22 @@ impl RunDuration {
 }
 
 impl RunBody {
-    pub fn of(run: &Run, clock: &Clock) -> Result<Self, store::Error> {
-        let duration = RunDuration::of(run, clock);
+    pub fn of(chronicle: &Chronicle<'_>, clock: &Clock) -> Result<Self, store::Error> {
+        let run = chronicle.run();
+        let duration = RunDuration::of(chronicle, clock);
         let outcome = match duration.is_final {
-            true if run.summary.has_failed() => Some(Outcome::Failed),
+            true if chronicle.has_failed() => Some(Outcome::Failed),
             true => Some(Outcome::Succeeded),
             false => None,
         };
-        let missing: Vec<_> = run.missing().into_iter().map(MissingPart::from).collect();
+        let missing: Vec<_> = chronicle.missing().into_iter().map(MissingPart::from).collect();
         Ok(Self {
             id: run.hash()?.to_string(),
             duration,
             outcome,
             complete: missing.is_empty(),
             missing,
-            applications: run.summary.applications().iter().map(RunApplication::from).collect(),
+            applications: chronicle.applications().iter().map(RunApplication::from).collect(),
             applications_left_out: run.summary.applications_left_out,
             events: run.summary.events,
             bytes: run.summary.bytes,

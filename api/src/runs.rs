@@ -96,7 +96,7 @@ pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -
             for entry in entries {
                 let Some(run) = view.run(entry.cursor.hash)? else { continue };
                 let through = view.applied(run.number.partition)?.map(|applied| applied.through);
-                runs.push(RunBody::of(&run, &Clock { now: ReceivedAt::now(), through, lost_after })?);
+                runs.push(RunBody::of(&run.chronicle(), &Clock { now: ReceivedAt::now(), through, lost_after })?);
             }
             Ok(Runs { runs, next })
         })
@@ -113,5 +113,5 @@ pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -
 pub async fn run(State(api): State<Arc<Api>>, Id(key): Id, _: Query<NoParameters>) -> Result<Json<RunBody>, Error> {
     let (run, through) = api.run_and_time(key).await?;
     let clock = Clock { now: ReceivedAt::now(), through, lost_after: api.options.lost_after };
-    Ok(Json(RunBody::of(&run, &clock)?))
+    Ok(Json(RunBody::of(&run.chronicle(), &clock)?))
 }

@@ -195,7 +195,7 @@ fn poison_is_safe_before_the_offset_moves_past_it() {
     // Its run tells of those under its key, and no other run came of them.
     let name = RunName::new("job", "run 0").unwrap();
     let run = applier.writer().run(&name).unwrap().unwrap();
-    assert_eq!((run.arrival.quarantined, run.missing().contains(&Missing::Records)), (4, true));
+    assert_eq!((run.arrival.quarantined, run.chronicle().missing().contains(&Missing::Records)), (4, true));
     let other = Record { key: RunName::new("job", "other").unwrap().to_key().into(), ..bad[1].clone() };
     applier.apply(vec![Entry { partition: 0, offset: 6, record: other }], &mut |_| Ok(())).unwrap();
     assert_eq!(store::check(&applier.writer().reader(), |_, _| ()).unwrap().runs, 1);

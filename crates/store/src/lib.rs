@@ -20,8 +20,9 @@ mod writer;
 
 pub use check::{Checked, check};
 pub use database::{Options, rocksdb_options};
+pub use fold::chronicle::{Chronicle, Missing};
 pub use fold::fold;
-pub use fold::run::{Arrival, Missing, Run, Samples};
+pub use fold::run::{Arrival, Run, Samples};
 pub use fold::spans::Spans;
 pub use fold::summary::{Application, Summary};
 pub use reader::{Events, Line, Reader, RunCursor, RunEntry, View};

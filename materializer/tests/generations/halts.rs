@@ -75,7 +75,7 @@ fn an_accepted_gap_marks_the_runs_that_went_on_and_loses_nothing_of_the_store() 
         assert!(after.events >= before.events, "{what}: {} of {}", after.events, before.events);
         let marked = |run: usize| {
             let name = RunName::new("job", &format!("run {run}")).unwrap();
-            running.reader.run(name.hash()).unwrap().unwrap().missing().contains(&Missing::Records)
+            running.reader.run(name.hash()).unwrap().unwrap().chronicle().missing().contains(&Missing::Records)
         };
         assert_eq!([0, 1, 2, 3, 4, 5, 6].map(marked), [false, false, false, true, true, true, true], "{what}");
         running.stop().unwrap();

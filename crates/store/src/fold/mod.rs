@@ -1,6 +1,7 @@
 //! Records derived from a run's events: `fold(record, key, event)`, plain, and independent of the order of
 //! arrival, because payloads come late and shuffled. A new one is a file here and a call in [`fold`].
 
+pub mod chronicle;
 pub mod run;
 pub mod spans;
 pub mod summary;

@@ -1,8 +1,9 @@
-//! The record of a run: what its duration, status and completeness are read from.
+//! The record of a run.
 
 use event::{EventKey, JobName, ReceivedAt, RunHash, RunId, RunName, ingest};
 use serde::{Deserialize, Serialize};
 
+use super::chronicle::Chronicle;
 use super::spans::Spans;
 use super::summary::Summary;
 use crate::table::run::RunNumber;
@@ -48,21 +49,6 @@ pub struct Arrival {
     pub journal_gaps: u64,
 }
 
-/// Why a run is not complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Missing {
-    /// An application without ApplicationStart.
-    Start,
-    /// Sequences that never came.
-    Events,
-    /// An application before the last has no ApplicationEnd.
-    End,
-    /// Records of the journal were lost before they were applied, and some may have been of this run; or records of this
-    /// run could not be applied.
-    Records,
-}
-
 impl Run {
     pub fn new(name: &RunName, number: RunNumber, first_offset: u64, received_at: ReceivedAt) -> Self {
         Self {
@@ -98,36 +84,13 @@ impl Run {
         application.or(event).unwrap_or(self.arrival.first_received_at.0)
     }
 
-    /// Milliseconds from the first application's start to the last one's end; none while one of them is missing
-    /// or where the difference is no duration (negative, or beyond i64).
-    pub fn duration_ms(&self) -> Option<i64> {
-        let applications = self.summary.chronicle();
-        let start = applications.first()?.start.as_ref()?.timestamp?;
-        let end = applications.last()?.end.as_ref()?.timestamp?;
-        end.checked_sub(start).filter(|duration| *duration >= 0)
+    pub fn chronicle(&self) -> Chronicle<'_> {
+        Chronicle::of(self)
     }
 
     /// Whether the last application has ended.
     pub fn is_finished(&self) -> bool {
-        self.summary.chronicle().last().is_some_and(|it| it.end.is_some())
-    }
-
-    pub fn missing(&self) -> Vec<Missing> {
-        let applications = self.summary.chronicle();
-        let mut missing = Vec::new();
-        if applications.is_empty() || applications.iter().any(|it| it.start.is_none()) {
-            missing.push(Missing::Start);
-        }
-        if self.spans.gaps().is_some_and(|gaps| gaps > 0) {
-            missing.push(Missing::Events);
-        }
-        if applications.split_last().is_some_and(|(_, before)| before.iter().any(|it| it.end.is_none())) {
-            missing.push(Missing::End);
-        }
-        if self.arrival.journal_gaps > 0 || self.arrival.quarantined > 0 {
-            missing.push(Missing::Records);
-        }
-        missing
+        self.chronicle().is_finished()
     }
 }
 
@@ -141,72 +104,15 @@ impl Samples {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use event::{Identity, Sequence};
 
-    use super::super::summary::tests::{events, summary};
+    use super::super::summary::tests::summary;
     use super::*;
 
-    fn run_of(summary: Summary) -> Run {
+    pub fn run_of(summary: Summary) -> Run {
         let name = RunName::new("job", "run").unwrap();
         Run { summary, ..Run::new(&name, RunNumber { partition: 0, number: 0 }, 0, ReceivedAt(7)) }
-    }
-
-    #[test]
-    fn two_contexts_in_one_run_are_two_applications() {
-        let summary = summary(&events());
-        let applications = summary.applications();
-        let versions: Vec<_> = applications.iter().map(|it| it.spark_version.as_deref().unwrap()).collect();
-        assert_eq!(versions, ["3.5.9", "4.3.0"]);
-        assert_eq!(applications[1].begins_at, events()[4].0);
-        assert!(summary.has_failed());
-        let run = run_of(summary);
-        assert_eq!((run.duration_ms(), run.is_finished(), run.started_at()), (Some(160), true, 100));
-        assert_eq!(run.missing(), []);
-    }
-
-    #[test]
-    fn a_run_without_its_start_or_end_says_so() {
-        let run = run_of(summary(&events()[2..4]));
-        assert_eq!((run.duration_ms(), run.is_finished(), run.missing()), (None, true, vec![Missing::Start]));
-        let run = run_of(summary(&events()[..3]));
-        assert_eq!((run.duration_ms(), run.is_finished(), run.missing()), (None, false, vec![]));
-        let mut lost_end = events();
-        lost_end.remove(3);
-        assert_eq!(run_of(summary(&lost_end)).missing(), [Missing::End]);
-    }
-
-    #[test]
-    fn an_attempt_imported_beside_a_listener_s_events_counts_by_its_time() {
-        let application = |order: i64, start: i64, exit_code: i64| {
-            let event = |sequence, rest: String| {
-                let key = EventKey { order, sequence: Sequence(sequence), identity: Identity(0) };
-                (key, format!(r#"{{"Event":"SparkListenerApplication{rest}}}"#).into_bytes())
-            };
-            let end = start + 50;
-            [
-                event(0, format!(r#"Start","Timestamp":{start}"#)),
-                event(1, format!(r#"End","Timestamp":{end},"ExitCode":{exit_code}"#)),
-            ]
-        };
-        let began = 1_795_229_680_000;
-        for (sent, imported, has_failed) in [(began, began + 1000, true), (began + 1000, began, false)] {
-            let events = [application(2, imported, 1), application(began, sent, 0)].concat();
-            let run = run_of(summary(&events));
-            assert_eq!((run.duration_ms(), run.started_at()), (Some(1050), began));
-            assert_eq!((run.summary.has_failed(), run.missing()), (has_failed, vec![]));
-        }
-    }
-
-    #[test]
-    fn absurd_times_give_no_duration() {
-        for (start, end) in [(i64::MIN, i64::MAX), (5, 4)] {
-            let key = |order| EventKey { order, sequence: Sequence(0), identity: Identity(0) };
-            let start = format!(r#"{{"Event":"SparkListenerApplicationStart","Timestamp":{start}}}"#);
-            let end = format!(r#"{{"Event":"SparkListenerApplicationEnd","Timestamp":{end}}}"#);
-            let run = run_of(summary(&[(key(1), start.into_bytes()), (key(2), end.into_bytes())]));
-            assert_eq!((run.duration_ms(), run.is_finished()), (None, true));
-        }
     }
 
     #[test]

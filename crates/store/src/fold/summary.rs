@@ -117,17 +117,6 @@ impl Summary {
         applications
     }
 
-    /// The applications as they followed one another: in the order of their events, except that an attempt which was imported
-    /// beside a listener's events precedes them in that order, whenever it ran.
-    pub fn chronicle(&self) -> Vec<Application> {
-        let mut applications = self.applications();
-        let started = |it: &Application| it.start.as_ref().and_then(|start| start.timestamp);
-        if self.has_orders_of_two_kinds() && applications.iter().all(|it| started(it).is_some()) {
-            applications.sort_by_key(started);
-        }
-        applications
-    }
-
     /// When the first application started, by its own word.
     pub fn started_at(&self) -> Option<i64> {
         let mut starts = self.starts.iter().filter_map(|(_, start)| start.timestamp);
@@ -135,17 +124,13 @@ impl Summary {
     }
 
     /// Numbers of attempts, and times.
-    fn has_orders_of_two_kinds(&self) -> bool {
+    pub(super) fn has_orders_of_two_kinds(&self) -> bool {
         let is_attempt = |it: Option<&(EventKey, _)>| it.is_some_and(|(key, _)| ingest::is_attempt(key.order));
         is_attempt(self.starts.first()) && !is_attempt(self.starts.last())
     }
 
-    /// Whether the last job that ended, or the exit code of the last application, tells of a failure. A driver that fails
-    /// outside of a Spark job can leave no trace in the events.
-    pub fn has_failed(&self) -> bool {
-        let end = self.chronicle().pop().and_then(|last| last.end);
-        let exit = end.and_then(|end| end.exit_code).is_some_and(|code| code != 0);
-        exit || self.last_job_end.is_some_and(|(_, succeeded)| !succeeded)
+    pub(super) fn has_last_job_failed(&self) -> bool {
+        self.last_job_end.is_some_and(|(_, succeeded)| !succeeded)
     }
 }
 
