@@ -123,6 +123,15 @@ pub enum Found<'a> {
     Bad(String),
 }
 
+/// Where a record's run is.
+enum Loaded {
+    Here,
+    Gone,
+    Bad(String),
+    /// Neither in memory nor in the store.
+    Nowhere(RunName),
+}
+
 /// The runs most recently written to.
 #[derive(Debug)]
 pub struct Runs {
@@ -148,42 +157,50 @@ impl Runs {
         lookup: &impl Lookup,
         new_run: impl FnOnce(&RunName) -> Run,
     ) -> Result<Found<'_>> {
-        // Not `entry`: it would need the key's clone for every record.
-        if !self.by_key.contains_key(key) {
-            if self.gone.contains(key) {
-                return Ok(Found::Gone);
+        match self.load(key, lookup)? {
+            Loaded::Here => {}
+            Loaded::Gone => return Ok(Found::Gone),
+            Loaded::Bad(reason) => return Ok(Found::Bad(reason)),
+            Loaded::Nowhere(name) => {
+                if lookup.is_gone(&name, partition)? {
+                    self.gone.insert(Bytes::copy_from_slice(key));
+                    return Ok(Found::Gone);
+                }
+                self.keep(key, new_run(&name), None);
             }
-            let name = match RunName::from_key(key) {
-                Ok(name) => name,
-                Err(error) => return Ok(Found::Bad(error.to_string())),
-            };
-            let stored = match lookup.run(&name) {
-                Err(collision @ store::Error::Collision { .. }) => return Ok(Found::Bad(collision.to_string())),
-                stored => stored?,
-            };
-            if stored.is_none() && lookup.is_gone(&name, partition)? {
-                self.gone.insert(Bytes::copy_from_slice(key));
-                return Ok(Found::Gone);
-            }
-            let indexed = stored.as_ref().map(Run::started_at);
-            self.keep(key, stored.unwrap_or_else(|| new_run(&name)), indexed);
         }
         Ok(self.touch(key).map_or_else(|| Found::Bad("the run is not in memory".to_owned()), Found::Here))
     }
 
     /// The run of a record's key, if there is one.
     pub fn stored(&mut self, key: &Bytes, lookup: &impl Lookup) -> Result<Option<&mut State>> {
-        if !self.by_key.contains_key(key) {
-            let Ok(name) = RunName::from_key(key) else { return Ok(None) };
-            let stored = match lookup.run(&name) {
-                Err(store::Error::Collision { .. }) => None,
-                stored => stored?,
-            };
-            let Some(run) = stored else { return Ok(None) };
-            let indexed = Some(run.started_at());
-            self.keep(key, run, indexed);
-        }
+        self.load(key, lookup)?;
         Ok(self.touch(key))
+    }
+
+    /// Sees to it that a run is in memory which the store has.
+    fn load(&mut self, key: &Bytes, lookup: &impl Lookup) -> Result<Loaded> {
+        // Not `entry`: it would need the key's clone for every record.
+        if self.by_key.contains_key(key) {
+            return Ok(Loaded::Here);
+        }
+        if self.gone.contains(key) {
+            return Ok(Loaded::Gone);
+        }
+        let name = match RunName::from_key(key) {
+            Ok(name) => name,
+            Err(error) => return Ok(Loaded::Bad(error.to_string())),
+        };
+        match lookup.run(&name) {
+            Ok(Some(run)) => {
+                let indexed = Some(run.started_at());
+                self.keep(key, run, indexed);
+                Ok(Loaded::Here)
+            }
+            Ok(None) => Ok(Loaded::Nowhere(name)),
+            Err(collision @ store::Error::Collision { .. }) => Ok(Loaded::Bad(collision.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn keep(&mut self, key: &Bytes, run: Run, indexed: Option<i64>) {
