@@ -14,7 +14,7 @@ use crate::{Api, RunKey};
 
 /// How long a run took, or has taken until now.
 #[utoipa::path(get, path = "/job/{job}/{run}/duration", tag = "runs",
-    params(("job" = String, Path, description = "Name of the job, percent-encoded"), ("run" = String, Path, description = "Id of the run as its agent sent it, percent-encoded")),
+    params(Named),
     responses(
         (status = 200, description = "The duration", body = RunDuration),
         (status = 400, description = "A name is not percent-encoded UTF-8", body = Problem, content_type = "application/problem+json"),
@@ -30,7 +30,7 @@ pub async fn duration_by_name(
 }
 
 /// How long a run took, or has taken until now.
-#[utoipa::path(get, path = "/v1/runs/{id}/duration", tag = "runs", params(("id" = String, Path, description = "The run's `id`")),
+#[utoipa::path(get, path = "/v1/runs/{id}/duration", tag = "runs", params(Id),
     responses(
         (status = 200, description = "The duration", body = RunDuration),
         (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),

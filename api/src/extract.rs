@@ -9,6 +9,9 @@ use event::{JobName, RunHash, RunName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use service::problem::bounded;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use crate::RunKey;
 use crate::error::Error;
@@ -38,6 +41,31 @@ pub struct NoParameters {}
 
 impl Parameters for NoParameters {
     const TAKEN: &'static [(&'static str, &'static str)] = &[];
+}
+
+impl IntoParams for Job {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![of_path("job", "Name of the job, percent-encoded")]
+    }
+}
+
+impl IntoParams for Named {
+    fn into_params(of: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = Job::into_params(of);
+        parameters.push(of_path("run", "Id of the run as its agent sent it, percent-encoded"));
+        parameters
+    }
+}
+
+impl IntoParams for Id {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![of_path("id", "The run's `id`")]
+    }
+}
+
+fn of_path(name: &str, description: &str) -> Parameter {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+    parameter.description(Some(description)).schema(Some(String::schema())).build()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Job {

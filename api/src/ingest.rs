@@ -51,7 +51,7 @@ pub struct Resume {
 ///
 /// What was answered 200 a moment ago may not be applied yet: name its place as `wait_for`.
 #[utoipa::path(get, path = "/v1/ingest/{job}/{run}", tag = "ingest",
-    params(("job" = String, Path, description = "Name of the job, percent-encoded"), ("run" = String, Path, description = "Id of the run, percent-encoded"), ResumeQuery),
+    params(Named, ResumeQuery),
     responses(
         (status = 200, description = "What is stored", body = Resume),
         (status = 400, description = "A bad attempt", body = Problem, content_type = "application/problem+json"),

@@ -14,6 +14,7 @@ mod extract;
 mod flags;
 mod ingest;
 mod jobs;
+mod lines;
 mod metrics;
 mod program;
 mod run;

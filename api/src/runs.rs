@@ -46,7 +46,7 @@ pub struct Runs {
 }
 
 /// The ids of all runs of a job as its agents sent them, oldest first.
-#[utoipa::path(get, path = "/job/{job}", tag = "runs", params(("job" = String, Path, description = "Name of the job, percent-encoded")),
+#[utoipa::path(get, path = "/job/{job}", tag = "runs", params(Job),
     responses(
         (status = 200, description = "Ids of runs", body = Vec<String>, example = json!(["local-1571838229751"])),
         (status = 400, description = "The name is not percent-encoded UTF-8", body = Problem, content_type = "application/problem+json"),
@@ -105,7 +105,7 @@ pub async fn runs(State(api): State<Arc<Api>>, Query(query): Query<RunsQuery>) -
 }
 
 /// One run.
-#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's `id`")), responses(
+#[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs", params(Id), responses(
     (status = 200, description = "The run", body = RunBody),
     (status = 503, description = "The store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),

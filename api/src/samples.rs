@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Method};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use service::Problem;
 use store::Line;
 use utoipa::IntoParams;
 
 use crate::error::Error;
-use crate::events::{self, CURSOR, LIMIT, MAX_LIMIT, SKIP};
 use crate::extract::{Id, Parameters, Query};
+use crate::lines::{self, CURSOR, LIMIT, Lines, SKIP};
 use crate::scan::{Scan, Start};
-use crate::{Api, cursor, stream};
+use crate::{Api, cursor};
 
 /// Which samples are asked for.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -35,16 +35,10 @@ impl Parameters for SamplesQuery {
 }
 
 /// The samples of a run, one a line, as they were sent, in the order of their times.
-///
-/// A stream that the server cuts has no proper end (in HTTP/1.1 the last chunk is missing): go on with `skip`.
-#[utoipa::path(get, path = "/v1/runs/{id}/samples", tag = "samples", params(("id" = String, Path, description = "The run's `id`"), SamplesQuery),
+#[utoipa::path(get, path = "/v1/runs/{id}/samples", tag = "samples", params(Id, SamplesQuery),
     responses(
-        (status = 200, description = "Samples, one a line", body = String, content_type = "application/x-ndjson",
-            headers(("Emberlog-Next-Cursor" = String, description = "Of a page that is not the last: the cursor of the next"),
-                ("Link" = String, description = "Of a page that is not the last: the next, as `rel=\"next\"`"))),
+        Lines,
         (status = 400, description = "A bad parameter", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many answers are being streamed, or the store cannot be read yet", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn samples(
     State(api): State<Arc<Api>>,
@@ -56,15 +50,7 @@ pub async fn samples(
     let hash = key.hash();
     // A run without samples has none; one that is not there is told so.
     api.run(key).await?;
-    let mut headers = HeaderMap::new();
-    events::describe(&mut headers);
-    let scan =
-        Scan { hash, what: Line::Sample, start: after.map_or(Start::Run, Start::After), end: None, skip: query.skip };
-    let body = match query.limit {
-        Some(limit @ 1..=MAX_LIMIT) => events::page(&api, scan, limit, "", &mut headers).await?,
-        Some(limit) => return Err(Error::BadRequest(format!("limit is {limit}; it goes from 1 to {MAX_LIMIT}"))),
-        None if method == Method::HEAD => stream::of_head(),
-        None => stream::events(&api, scan)?,
-    };
-    Ok((headers, body).into_response())
+    let start = after.map_or(Start::Run, Start::After);
+    let scan = Scan { hash, what: Line::Sample, start, end: None, skip: query.skip };
+    lines::answer(&api, &method, scan, query.limit, "", HeaderMap::new()).await
 }
