@@ -18,13 +18,8 @@ use crate::welcome::Welcome;
 
 pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyhow::Result<ExitCode> {
     configuration.log();
-    let mut server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
-    let welcome = Welcome {
-        url: server.url(),
-        admin_url: server.admin_url(),
-        needs_token: server.asks_for_tokens(),
-        exposure: server.exposure(),
-    };
+    let server = Server::bind(&options.listen, options.admin_listen.as_deref(), &options.server).await?;
+    let welcome = Welcome { url: server.url(), admin_url: server.admin_url(), needs_token: server.asks_for_tokens() };
     let (registry, health, shutdown) = (server.registry.clone(), server.health.clone(), server.shutdown.clone());
 
     let journals = Journals::open(options, &registry)?;

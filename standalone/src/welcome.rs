@@ -9,8 +9,6 @@ pub struct Welcome {
     pub url: String,
     pub admin_url: Option<String>,
     pub needs_token: bool,
-    /// What is open that should not be.
-    pub exposure: Option<&'static str>,
 }
 
 impl Welcome {
@@ -44,7 +42,6 @@ impl Welcome {
             Some(line("listening", format!("{url}   {what}"))),
             self.admin_url.as_ref().map(|url| line("admin", format!("{url}   health and metrics"))),
             Some(line("data", data.display().to_string())),
-            self.exposure.map(|exposure| line("WARNING", exposure.to_owned())),
             Some(line("try", format!("curl {authority}{header}{url}/job"))),
         ];
         format!(
@@ -71,24 +68,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_to_copy_have_a_token_where_one_is_needed_and_a_warning_where_all_is_open() {
-        let welcome = |scheme, needs_token, exposure| {
+    fn the_lines_to_copy_have_a_token_where_one_is_needed() {
+        let welcome = |scheme, needs_token| {
             let url = format!("{scheme}://10.0.0.1:5000");
-            Welcome { url, admin_url: None, needs_token, exposure }.text(Path::new("/data"))
+            Welcome { url, admin_url: None, needs_token }.text(Path::new("/data"))
         };
-        let open = welcome("http", false, Some("NO TOKENS"));
-        assert!(
-            open.contains("\n  WARNING    NO TOKENS\n") && open.contains("curl http://10.0.0.1:5000/job"),
-            "{open}"
-        );
+        let open = welcome("http", false);
+        assert!(open.contains("curl http://10.0.0.1:5000/job"), "{open}");
         assert!(!open.contains("EMBERLOG.conf") && !open.contains("CA.crt"), "{open}");
-        let closed = welcome("https", true, None);
+        let closed = welcome("https", true);
         assert!(closed.contains("curl --cacert CA.crt -H 'Authorization: Bearer TOKEN' https"), "{closed}");
         assert!(
             closed.contains("    --properties-file EMBERLOG.conf \\\n    --conf spark.emberlog.caFile"),
             "{closed}"
         );
         assert!(closed.contains("the line: spark.emberlog.token.secret TOKEN\n"), "{closed}");
-        assert!(!closed.contains("WARNING") && !closed.contains("--conf spark.emberlog.token"), "{closed}");
+        assert!(!closed.contains("--conf spark.emberlog.token"), "{closed}");
     }
 }

@@ -35,7 +35,6 @@ pub struct Server {
     admin: Option<TcpListener>,
     limits: Limits,
     security: Security,
-    is_told: bool,
     pub registry: Arc<Registry>,
     pub health: Health,
     pub shutdown: CancellationToken,
@@ -47,7 +46,6 @@ pub struct Running {
     servers: TaskTracker,
     limits: Limits,
     security: Security,
-    is_told: bool,
     shutdown: CancellationToken,
 }
 
@@ -65,7 +63,7 @@ impl Server {
         metrics::Process::register(&registry)?;
         let security = Security::start(&flags.security, &registry, &shutdown).await?;
         let limits = Limits { connections: flags.max_connections, grace: flags.shutdown_grace, ..Limits::default() };
-        Ok(Self { main, admin, limits, security, is_told: false, registry, health: Health::new(), shutdown })
+        Ok(Self { main, admin, limits, security, registry, health: Health::new(), shutdown })
     }
 
     pub fn url(&self) -> String {
@@ -81,16 +79,10 @@ impl Server {
         self.security.guard.is_on()
     }
 
-    /// What is open to the network here that should not be. Whoever asks tells it: the log for people does not say it again.
-    pub fn exposure(&mut self) -> Option<&'static str> {
-        self.is_told = true;
-        [Some(&self.main), self.admin.as_ref()].into_iter().flatten().find_map(|it| self.security.exposure(it))
-    }
-
     /// Serves these routes, and health and metrics beside them or on their own port.
     pub fn start(self, routes: impl IntoIterator<Item = Routes>) -> Running {
-        let Self { main, admin, limits, security, is_told, registry, health, shutdown } = self;
-        let running = Running { servers: TaskTracker::new(), limits, security, is_told, shutdown };
+        let Self { main, admin, limits, security, registry, health, shutdown } = self;
+        let running = Running { servers: TaskTracker::new(), limits, security, shutdown };
         let mut routes: Vec<_> = routes.into_iter().collect();
         let operation = health::router(health, registry);
         match admin {
@@ -106,11 +98,7 @@ impl Running {
     /// Serves other routes on another socket.
     pub fn serve(&self, listener: TcpListener, routes: impl IntoIterator<Item = Routes>) {
         if let Some(exposure) = self.security.exposure(&listener) {
-            let url = self.url(&listener);
-            match self.is_told {
-                true => tracing::warn!(target: "service::server::told", url, "{exposure}"),
-                false => tracing::warn!(url, "{exposure}"),
-            }
+            tracing::warn!(url = self.url(&listener), "{exposure}");
         }
         let Security { guard, tls } = &self.security;
         let router = openapi::assemble_with(routes, Some(guard));

@@ -42,8 +42,7 @@ pub struct Options {
 }
 
 /// What people are told unless they ask for a level: not what every start says, which is there to be looked up later.
-const FOR_PEOPLE: &str =
-    "info,service::configuration=warn,service::health=warn,service::limits=warn,service::server::told=error";
+const FOR_PEOPLE: &str = "info,service::configuration=warn,service::health=warn,service::limits=warn";
 
 /// Sets the process's logger, once.
 pub fn init(options: &Options) -> Result<(), Error> {
