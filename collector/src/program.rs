@@ -60,8 +60,8 @@ async fn run(cli: &Cli, configuration: &Configuration) -> anyhow::Result<ExitCod
     ]);
 
     let opened = async {
-        events.opened_telling(|why| condition.not_ready(why)).await?;
-        dead_letters.opened_telling(|why| condition.not_ready(why)).await?;
+        events.opened(|why| condition.not_ready(why)).await?;
+        dead_letters.opened(|why| condition.not_ready(why)).await?;
         condition.ready();
         // Only a signal, or a configuration that breaks the promise, ends the process.
         std::future::pending::<Result<(), journal::Error>>().await

@@ -289,16 +289,15 @@ fn both_ends_can_be_had_before_the_broker_and_go_on_when_it_comes() {
     let (publisher, mut subscriber) = deferred(&settings);
     let runtime = runtime();
     let publish = |n| runtime.block_on(publisher.publish(numbered("run", n..n + 1)));
-    let waiting = Instant::now();
-    while !publisher.waits_for().unwrap().contains("Connection refused") {
-        assert!(waiting.elapsed() < PATIENCE, "{:?}", publisher.waits_for());
+    until("what both wait for", || {
         let refused = publish(0).unwrap_err();
         assert!(refused.is_retryable(), "{refused}");
         assert!(subscriber.extents().unwrap_err().is_retryable());
-    }
+        refused.to_string().contains("Connection refused").then_some(())
+    });
     cluster.restart(1);
     let back = Instant::now();
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, publisher.opened()).await }).unwrap().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, publisher.opened(|_| ())).await }).unwrap().unwrap();
     patiently(|| publish(0));
     patiently(|| subscriber.seek(Position { partition: 0, offset: 0 }));
     assert_eq!(values(&read(&mut subscriber, 1)), ["0"]);

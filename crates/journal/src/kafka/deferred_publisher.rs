@@ -43,14 +43,9 @@ impl DeferredPublisher {
         Ok(Self { stage, metrics: own, _opening: opening })
     }
 
-    /// Resolves when the topic is open. An error stays until somebody changes the configuration: the process should end
-    /// with it.
-    pub async fn opened(&self) -> Result<(), Error> {
-        self.opened_telling(|_| ()).await
-    }
-
-    /// The same, told again and again why it is not open yet.
-    pub async fn opened_telling(&self, mut why: impl FnMut(&str)) -> Result<(), Error> {
+    /// Resolves when the topic is open; until then tells again and again why it is not. An error stays until somebody changes
+    /// the configuration: the process should end with it.
+    pub async fn opened(&self, mut why: impl FnMut(&str)) -> Result<(), Error> {
         let mut stage = self.stage.clone();
         loop {
             match &*stage.borrow_and_update() {
@@ -61,15 +56,6 @@ impl DeferredPublisher {
             if stage.changed().await.is_err() {
                 return Err(Error::Fatal("the thread that opens the topic has ended".to_owned()));
             }
-        }
-    }
-
-    /// Why nothing can be published yet; `None` when the topic is open.
-    pub fn waits_for(&self) -> Option<String> {
-        match &*self.stage.borrow() {
-            Stage::Opening(why) => Some(why.clone()),
-            Stage::Open(_) => None,
-            Stage::Failed(error) => Some(error.to_string()),
         }
     }
 
