@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use journal::kafka::Settings;
 use journal::kafka::topics::{self, Created, Layout, Topic};
+use service::output;
 
 use crate::cli::InitOptions;
-use crate::output;
 
 pub fn run(options: &InitOptions) -> anyhow::Result<ExitCode> {
     let InitOptions { partitions, replication_factor, retention, dlq_retention, patience, .. } = *options;

@@ -8,7 +8,6 @@ mod dlq;
 mod export;
 mod import;
 mod init;
-mod output;
 mod serve;
 mod ship;
 mod token;
@@ -24,7 +23,7 @@ use service::configuration::{self, Configuration};
 pub fn main() -> ExitCode {
     let (cli, configuration) = configuration::parse::<cli::Cli>(journal::kafka::masked);
     let (telemetry, command) = cli.into_parts();
-    service::run("emberlog", &telemetry, || output::until_closed(run(command, &configuration)))
+    service::run("emberlog", &telemetry, || run(command, &configuration))
 }
 
 fn run(command: cli::Command, configuration: &Configuration) -> anyhow::Result<ExitCode> {

@@ -10,7 +10,7 @@ use collector::Collector;
 use journal::local::{self, Local};
 use materializer::{Hooks, Materializer, Thread, quarantine, shown};
 use prometheus::Registry;
-use service::{Configuration, Server};
+use service::{Configuration, Server, output};
 use tokio::runtime::Handle;
 
 use crate::cli::ServeOptions;
@@ -49,7 +49,7 @@ pub async fn run(options: &ServeOptions, configuration: &Configuration) -> anyho
     let expiry = tokio::spawn(expire(journals.dead_letters.clone(), options.journal.dlq_retention));
     let ready = health.register("server");
     ready.ready();
-    println!("{}", welcome.text(&options.data_dir.path));
+    output::line(welcome.text(&options.data_dir.path));
 
     let failure = tokio::select! {
         () = shutdown.cancelled() => None,

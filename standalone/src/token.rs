@@ -1,6 +1,7 @@
 //! `emberlog token`: tokens for the servers' file.
 
-use std::io::{IsTerminal, Read, stdin};
+use std::fmt::Display;
+use std::io::{IsTerminal, Read, Write, stdin, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
@@ -18,11 +19,11 @@ pub fn run(command: &TokenCommand) -> anyhow::Result<ExitCode> {
             let token = auth::generate()?;
             // Before it is shown, nobody can lose it.
             let line = keep(&token, options)?;
-            println!("{token}");
+            show(&token)?;
             eprintln!("The token is shown only now: keep it where your other secrets are.");
-            say(&line, options);
+            say(&line, options)?;
         }
-        TokenCommand::Hash(options) => say(&keep(&given()?, options)?, options),
+        TokenCommand::Hash(options) => say(&keep(&given()?, options)?, options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,14 +38,20 @@ fn keep(token: &str, options: &TokenOptions) -> anyhow::Result<Line> {
 }
 
 /// Standard output is for scripts, standard error for people.
-fn say(line: &Line, options: &TokenOptions) {
+fn say(line: &Line, options: &TokenOptions) -> anyhow::Result<()> {
     match &options.tokens {
         Some(path) => eprintln!("{} has its line, named {}.", path.display(), line.name),
         None => {
-            println!("{line}");
+            show(line)?;
             eprintln!("The line with sha256 is for the file that servers are started with: --tokens FILE");
         }
     }
+    Ok(())
+}
+
+/// What nobody reads is lost here, which the caller has to know.
+fn show(text: impl Display) -> anyhow::Result<()> {
+    writeln!(stdout(), "{text}").context("cannot write to standard output")
 }
 
 fn given() -> anyhow::Result<String> {

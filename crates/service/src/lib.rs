@@ -11,6 +11,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
+pub mod output;
 pub mod problem;
 mod sampler;
 pub mod security;
@@ -68,9 +69,11 @@ pub enum Error {
     Tls { path: PathBuf, problem: String },
 }
 
-/// Runs a binary: sets its logger, and tells why it failed. `name` is the program's.
+/// Runs a binary: sets its logger, and tells why it failed. `name` is the program's. That nobody reads what it writes to
+/// [`output::Output`] is no failure.
 pub fn run(name: &str, telemetry: &telemetry::Options, program: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
-    match telemetry::init(telemetry).map_err(anyhow::Error::from).and_then(|()| program()) {
+    let result = telemetry::init(telemetry).map_err(anyhow::Error::from).and_then(|()| program());
+    match output::until_closed(result) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{name}: {}", chain(error.as_ref()));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use service::output;
 use store::Reader;
 use store::generation::Generations;
 
@@ -24,22 +25,22 @@ pub fn check(dir: &Path, json: bool, rebuild: &str) -> anyhow::Result<ExitCode> 
             "generation": generation, "digest": format!("{:032x}", checked.digest), "runs": checked.runs,
             "events": checked.events, "samples": checked.samples, "bytes": checked.bytes, "applied": applied, "faults": checked.faults,
         });
-        println!("{json}");
+        output::line(json);
     } else {
-        println!("generation  {generation}");
-        println!("digest      {:032x}", checked.digest);
-        println!("runs        {}", checked.runs);
-        println!("events      {} ({} bytes)", checked.events, checked.bytes);
-        println!("samples     {}", checked.samples);
+        output::line(format_args!("generation  {generation}"));
+        output::line(format_args!("digest      {:032x}", checked.digest));
+        output::line(format_args!("runs        {}", checked.runs));
+        output::line(format_args!("events      {} ({} bytes)", checked.events, checked.bytes));
+        output::line(format_args!("samples     {}", checked.samples));
         for (partition, applied) in &checked.applied {
-            println!("applied     partition {partition} up to offset {}", applied.next_offset);
+            output::line(format_args!("applied     partition {partition} up to offset {}", applied.next_offset));
         }
         for fault in &checked.faults {
-            println!("fault       {fault}");
+            output::line(format_args!("fault       {fault}"));
         }
         match checked.faults.is_empty() {
-            true => println!("result      sound"),
-            false => println!("result      NOT SOUND: {rebuild}"),
+            true => output::line("result      sound"),
+            false => output::line(format_args!("result      NOT SOUND: {rebuild}")),
         }
     }
     Ok(if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

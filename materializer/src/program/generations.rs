@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use service::output;
 use store::generation::Generations;
 
 #[derive(Debug, Clone, Args)]
@@ -36,9 +37,9 @@ pub fn generations(dir: &Path, options: &Options) -> anyhow::Result<ExitCode> {
         let path = generations.path(number);
         let bytes = if state == "removed" { 0 } else { bytes_in(&path)? };
         if options.json {
-            println!("{}", serde_json::json!({ "generation": number, "state": state, "bytes": bytes, "path": path }));
+            output::line(serde_json::json!({ "generation": number, "state": state, "bytes": bytes, "path": path }));
         } else {
-            println!("{number}  {state:10}  {bytes:>14} bytes  {}", path.display());
+            output::line(format_args!("{number}  {state:10}  {bytes:>14} bytes  {}", path.display()));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use journal::Subscriber;
-use service::units;
+use service::{output, units};
 use store::generation::Generations;
 
 use super::progress::Line;
@@ -54,20 +54,21 @@ pub fn rebuild(
         line.show(|| report.text(progress));
     })?;
     line.clear();
-    println!("generation {generation} is ready; waiting until it is served");
+    output::line(format_args!("generation {generation} is ready; waiting until it is served"));
     if !rebuild::adopt(store, generation, &chosen.store, options.patience)? {
-        println!("the running server has not taken it over yet; it will when it is caught up");
+        output::line("the running server has not taken it over yet; it will when it is caught up");
         return Ok(ExitCode::FAILURE);
     }
-    println!("generation {generation} is served");
+    output::line(format_args!("generation {generation} is served"));
     match old.filter(|old| *old != generation) {
         Some(old) if options.drop_old => {
             generations.drop_generation(old)?;
-            println!("generation {old} is removed");
+            output::line(format_args!("generation {old} is removed"));
         }
-        Some(old) => {
-            println!("generation {old} is kept in {}; remove it when content", generations.path(old).display())
-        }
+        Some(old) => output::line(format_args!(
+            "generation {old} is kept in {}; remove it when content",
+            generations.path(old).display()
+        )),
         None => {}
     }
     Ok(ExitCode::SUCCESS)

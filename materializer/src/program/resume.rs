@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use service::units;
+use service::{output, units};
 
 use crate::{Order, Resumed};
 
@@ -26,20 +26,20 @@ pub fn resume(dir: &Path, options: &Options) -> anyhow::Result<ExitCode> {
     let order = Order { accept_gap: options.accept_gap };
     Ok(match crate::resume(dir, order, options.patience)? {
         Resumed::NotHalted => {
-            println!("the materializer has not halted; there is nothing to do");
+            output::line("the materializer has not halted; there is nothing to do");
             ExitCode::SUCCESS
         }
         Resumed::Done(halt) => {
-            println!("the materializer goes on; it had halted ({}): {}", halt.state, halt.message);
+            output::line(format_args!("the materializer goes on; it had halted ({}): {}", halt.state, halt.message));
             ExitCode::SUCCESS
         }
         Resumed::Left(halt) => {
-            println!(
+            output::line(format_args!(
                 "no materializer runs on {}; the next one will go on ({}): {}",
                 dir.display(),
                 halt.state,
                 halt.message
-            );
+            ));
             ExitCode::SUCCESS
         }
         Resumed::NeedsAcceptance(halt) => {

@@ -8,10 +8,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use event::dead_letter::DeadLetter;
+use service::output::Output;
 use service::units;
 
 use crate::cli::{DlqCommand, DlqListOptions, DlqShowOptions};
-use crate::output::Output;
 pub use letters::Id;
 use letters::{Letter, each, one};
 

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bytes::Bytes;
 use event::dead_letter::{DeadLetter, Kind, Replay};
+use service::output;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::letters::{Id, Letter, each, one};
 use super::records::put_back;
 use crate::cli::DlqReplayOptions;
 use crate::client::{self, Client};
-use crate::output;
 
 /// Of so many letters it is remembered that they were sent; behind them a double may be sent again, which does no harm.
 const REMEMBERED: usize = 1 << 20;

@@ -11,6 +11,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use eventlog::{Decoder, Place};
 use serde::{Deserialize, Serialize};
+use service::output;
 use service::{chain, units};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -18,7 +19,6 @@ use super::Codec;
 use super::run::{Run, each};
 use super::write::{Written, names, stream};
 use crate::client::{self, Client};
-use crate::output;
 
 const RECORDS: &str = ".emberlog";
 /// A record of a run of as many applications as there can be.

@@ -12,9 +12,9 @@ use anyhow::{bail, ensure};
 use clap::{Args, ValueEnum};
 use event::RunName;
 use eventlog::Place;
+use service::output::{self, Output};
 
 use crate::client::{self, Client};
-use crate::output::{self, Output};
 pub use archive::{Options as ArchiveOptions, run as archive};
 use run::Run;
 use write::{names, stream};

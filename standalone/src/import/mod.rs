@@ -19,11 +19,11 @@ use clap::Args;
 use event::redact::{self, Pattern};
 use event::{Redaction, RunName};
 use eventlog::{Log, Place, find};
+use service::output;
 use service::{chain, units};
 
 use crate::client::{self, Client};
 use crate::data_dir::DataDir;
-use crate::output;
 use embedded::Embedded;
 pub use one::{AnotherLog, anchor, is_next};
 use one::{Rules, attempt, import};

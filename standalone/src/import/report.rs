@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use service::output::{self, count};
 
 use super::target::{Attempt, Sent};
-use crate::output::{self, count};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -33,7 +33,7 @@ fn closed(error: io::Error) -> io::Error {
 }
 
 /// A command whose output nobody reads any more has nothing more to do.
-pub fn until_closed(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+pub(crate) fn until_closed(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     let is_closed = |error: &anyhow::Error| {
         let errors = error.chain().filter_map(|it| it.downcast_ref::<io::Error>());
         errors.filter_map(io::Error::get_ref).any(|it| it.is::<Closed>())
