@@ -43,3 +43,47 @@ fn record(key: Bytes, letter: &DeadLetter) -> anyhow::Result<Record> {
     RunName::from_key(&key).context("its key names no run")?;
     Ok(Record { key, header: header.clone().into(), value: letter.value.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use event::ReceivedAt;
+    use event::dead_letter::{Kind, Origin};
+
+    use super::*;
+
+    fn letter(header: &str) -> DeadLetter {
+        DeadLetter {
+            origin: Some(Origin { partition: 0, offset: 7, header: header.to_owned() }),
+            ..DeadLetter::new(Kind::Record, "cannot_be_applied", "unknown kind", ReceivedAt::now())
+        }
+        .with_value(Bytes::from_static(b"{}"))
+    }
+
+    fn key() -> Bytes {
+        RunName::new("job", "run").unwrap().to_key().into()
+    }
+
+    #[test]
+    fn a_record_is_put_back_as_it_was() {
+        let header = "1 event collect 1795229683257 12 93823c1d3bcae2f6 1795229683500 -";
+        let record = record(key(), &letter(header)).unwrap();
+        assert_eq!((&record.key, &record.header[..], &record.value[..]), (&key(), header.as_bytes(), &b"{}"[..]));
+    }
+
+    #[test]
+    fn what_could_do_harm_is_not_put_back() {
+        let event = letter("1 event collect 1795229683257 12 93823c1d3bcae2f6 1795229683500 -");
+        let deletion = String::from_utf8(event::Deletion::header(ReceivedAt::now())).unwrap();
+        let refused = [
+            (key(), DeadLetter { truncated_from: Some(17_000_000), ..event.clone() }, "only the beginning was kept"),
+            (key(), DeadLetter { origin: None, ..event.clone() }, "does not say to which run"),
+            (key(), letter("9 unheard of"), "does not know the record's header"),
+            (key(), letter(&deletion), "delete the run or job again"),
+            (Bytes::from_static(b"no key"), event, "its key names no run"),
+        ];
+        for (key, letter, why) in refused {
+            let error = format!("{:#}", record(key, &letter).unwrap_err());
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
