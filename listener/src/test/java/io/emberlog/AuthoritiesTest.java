@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
+import java.time.Duration;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.Set;
@@ -50,13 +51,20 @@ class AuthoritiesTest {
         try {
             Settings settings = new Settings();
             settings.url = "https://127.0.0.1:" + server.getAddress().getPort();
+            // More than a machine that stands still for seconds takes.
+            settings.connectTimeout = Duration.ofMinutes(2);
+            settings.readTimeout = Duration.ofMinutes(2);
             assertThrows(SSLHandshakeException.class, () -> new Transport(settings, Clock.SYSTEM).post(new byte[1]));
             settings.sockets = Authorities.trusting(folder.resolve("other.pem").toString());
             assertThrows(SSLHandshakeException.class, () -> new Transport(settings, Clock.SYSTEM).post(new byte[1]));
             settings.sockets = Authorities.trusting(folder.resolve("server.pem").toString());
             Transport transport = new Transport(settings, Clock.SYSTEM);
-            for (int i = 0; i < 3; i++) {
-                assertEquals(200, transport.post(new byte[1]).status);
+            // Java gives an idle one up after five seconds, for which a machine may stand still.
+            for (int attempt = 0; attempt < 5 && ports.size() != 1; attempt++) {
+                ports.clear();
+                for (int i = 0; i < 3; i++) {
+                    assertEquals(200, transport.post(new byte[1]).status);
+                }
             }
             assertEquals(1, ports.size(), "the connection is used again");
         } finally {

@@ -9,9 +9,9 @@ import java.io.InputStream;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
@@ -20,7 +20,7 @@ import java.util.zip.GZIPInputStream;
 /** A real HTTP server that records what it gets and answers as a test wants. */
 final class TestServer implements AutoCloseable {
 
-    final List<Request> requests = Collections.synchronizedList(new ArrayList<>());
+    final List<Request> requests = new CopyOnWriteArrayList<>();
     /** From a request to {@code "STATUS[|Header:value]..."}. */
     volatile Function<Request, String> answers = request -> "200";
     volatile String errorBody = "{\"type\":\"about:blank\",\"message\":\"explained by the \\\"server\\\"\"}";
@@ -50,11 +50,9 @@ final class TestServer implements AutoCloseable {
     /** The sequences that were answered with 200, in the order of their arrival. */
     List<Long> storedSequences() {
         List<Long> sequences = new ArrayList<>();
-        synchronized (requests) {
-            for (Request request : requests) {
-                if (request.answer.equals("200") && !request.isHeartbeat()) {
-                    sequences.addAll(request.sequences());
-                }
+        for (Request request : requests) {
+            if (request.answer.equals("200") && !request.isHeartbeat()) {
+                sequences.addAll(request.sequences());
             }
         }
         return sequences;
