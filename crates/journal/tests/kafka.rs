@@ -54,8 +54,8 @@ impl Backend for Topic {
 fn a_topic_holds_the_contract_of_journals() {
     let mut failed = Vec::new();
     for (name, case) in CASES {
-        let mut backend = Topic(topic(&brokers(), 3, 1));
-        if catch_unwind(AssertUnwindSafe(|| case(&mut backend))).is_err() {
+        let holds = || undisturbed(|| case(&mut Topic(topic(&brokers(), 3, 1))));
+        if catch_unwind(AssertUnwindSafe(holds)).is_err() {
             failed.push(name);
         }
     }
@@ -80,38 +80,40 @@ fn keys_go_where_the_java_client_puts_them() {
 
 #[test]
 fn records_of_any_other_producer_are_read_as_they_are() {
-    let Some(cluster) = own() else { return };
-    let settings = topic(&brokers(), 1, 1);
-    let header = |name: &[u8], value: Option<&[u8]>| (name.to_vec(), value.map(<[u8]>::to_vec));
-    let foreign = [
-        RawRecord::default(),
-        RawRecord { key: Some(vec![0xff, 0]), value: Some(vec![]), headers: vec![] },
-        RawRecord { headers: vec![header(b"other", Some(b"x"))], ..RawRecord::default() },
-        RawRecord { headers: vec![header(b"emberlog", None)], ..RawRecord::default() },
-        // The name of a header is text by Kafka's protocol, but nobody checks it.
-        RawRecord { headers: vec![header(b"\xff\xfe", Some(b"x"))], ..RawRecord::default() },
-        RawRecord {
-            key: Some(b"run".to_vec()),
-            value: Some(b"{}".to_vec()),
-            headers: vec![header(b"emberlog", Some(b"1")), header(b"emberlog", Some(b"2")), header(b"z", None)],
-        },
-    ];
-    cluster.produce_raw(&settings.topic, 0, &foreign);
-    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
-    patiently(|| publish(&publisher, numbered("run", 0..1)));
-    let (mut subscriber, _) = subscriber(&settings, &trusting());
-    from_start(&mut subscriber);
-    let entries = read(&mut subscriber, 7);
-    let parts = |at: usize| {
-        let record = &entries[at].record;
-        (&record.key[..], &record.header[..], &record.value[..])
-    };
-    let nothing: (&[u8], &[u8], &[u8]) = (b"", b"", b"");
-    assert_eq!([parts(0), parts(2), parts(3), parts(4)], [nothing; 4]);
-    assert_eq!(parts(1), (&[0xff, 0][..], &b""[..], &b""[..]));
-    assert_eq!(parts(5), (&b"run"[..], &b"2"[..], &b"{}"[..]));
-    assert_eq!(parts(6), (&b"run"[..], &b"1 header"[..], &b"0"[..]));
-    assert_eq!(entries.iter().map(|it| it.offset).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = topic(&brokers(), 1, 1);
+        let header = |name: &[u8], value: Option<&[u8]>| (name.to_vec(), value.map(<[u8]>::to_vec));
+        let foreign = [
+            RawRecord::default(),
+            RawRecord { key: Some(vec![0xff, 0]), value: Some(vec![]), headers: vec![] },
+            RawRecord { headers: vec![header(b"other", Some(b"x"))], ..RawRecord::default() },
+            RawRecord { headers: vec![header(b"emberlog", None)], ..RawRecord::default() },
+            // The name of a header is text by Kafka's protocol, but nobody checks it.
+            RawRecord { headers: vec![header(b"\xff\xfe", Some(b"x"))], ..RawRecord::default() },
+            RawRecord {
+                key: Some(b"run".to_vec()),
+                value: Some(b"{}".to_vec()),
+                headers: vec![header(b"emberlog", Some(b"1")), header(b"emberlog", Some(b"2")), header(b"z", None)],
+            },
+        ];
+        cluster.produce_raw(&settings.topic, 0, &foreign);
+        let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+        patiently(|| publish(&publisher, numbered("run", 0..1)));
+        let (mut subscriber, _) = subscriber(&settings, &trusting());
+        from_start(&mut subscriber);
+        let entries = read(&mut subscriber, 7);
+        let parts = |at: usize| {
+            let record = &entries[at].record;
+            (&record.key[..], &record.header[..], &record.value[..])
+        };
+        let nothing: (&[u8], &[u8], &[u8]) = (b"", b"", b"");
+        assert_eq!([parts(0), parts(2), parts(3), parts(4)], [nothing; 4]);
+        assert_eq!(parts(1), (&[0xff, 0][..], &b""[..], &b""[..]));
+        assert_eq!(parts(5), (&b"run"[..], &b"2"[..], &b"{}"[..]));
+        assert_eq!(parts(6), (&b"run"[..], &b"1 header"[..], &b"0"[..]));
+        assert_eq!(entries.iter().map(|it| it.offset).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    });
 }
 
 #[test]
@@ -169,20 +171,28 @@ fn a_topic_that_breaks_the_promise_is_refused_with_the_command_that_mends_it() {
 
 #[test]
 fn a_topic_with_smaller_limits_is_taken_with_a_warning_and_sets_the_limit_of_events() {
-    let Some(cluster) = own() else { return };
-    let settings = settings(&brokers(), &fresh_name());
-    let configs =
-        [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "1000000"), ("retention.ms", "86400000")];
-    cluster.create_topic(&settings.topic, 1, &configs);
-    let warnings = patiently(|| topics::check(&settings)).warnings.join("\n");
-    assert!(warnings.contains("max.message.bytes=1000000") && warnings.contains("retention.ms=86400000"), "{warnings}");
-    let (publisher, metrics) = publisher(&settings, &watchful_publisher());
-    let noise = noise(1_100_000);
-    let refused = publish(&publisher, vec![record("run", noise.clone())]).unwrap_err();
-    let Error::RecordTooLarge { limit, .. } = refused else { panic!("{refused}") };
-    patiently(|| publish(&publisher, vec![record("run", noise[..limit - 11].to_vec())]));
-    assert_eq!(metrics.records.get(), 1);
-    assert_eq!(metrics.in_flight_bytes.get(), 0);
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = settings(&brokers(), &fresh_name());
+        let configs = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "1000000"),
+            ("retention.ms", "86400000"),
+        ];
+        cluster.create_topic(&settings.topic, 1, &configs);
+        let warnings = patiently(|| topics::check(&settings)).warnings.join("\n");
+        assert!(
+            warnings.contains("max.message.bytes=1000000") && warnings.contains("retention.ms=86400000"),
+            "{warnings}"
+        );
+        let (publisher, metrics) = publisher(&settings, &watchful_publisher());
+        let noise = noise(1_100_000);
+        let refused = publish(&publisher, vec![record("run", noise.clone())]).unwrap_err();
+        let Error::RecordTooLarge { limit, .. } = refused else { panic!("{refused}") };
+        patiently(|| publish(&publisher, vec![record("run", noise[..limit - 11].to_vec())]));
+        assert_eq!(metrics.records.get(), 1);
+        assert_eq!(metrics.in_flight_bytes.get(), 0);
+    });
 }
 
 #[test]
@@ -208,41 +218,45 @@ fn a_limit_lowered_or_raised_while_running_is_followed() {
 
 #[test]
 fn compaction_switched_on_while_running_stops_both_ends_until_it_is_off() {
-    let Some(cluster) = own() else { return };
-    let settings = topic(&brokers(), 1, 1);
-    let (publisher, _) = publisher(&settings, &watchful_publisher());
-    let (mut subscriber, _) = subscriber(&settings, &watchful());
-    from_start(&mut subscriber);
-    patiently(|| publish(&publisher, numbered("run", 0..3)));
-    assert_eq!(read(&mut subscriber, 3).len(), 3);
-    cluster.alter_topic(&settings.topic, "cleanup.policy", "compact");
-    let (_, halted) = until_halt(&mut subscriber);
-    assert!(matches!(&halted, Error::Configuration(why) if why.contains("cleanup.policy=compact")), "{halted}");
-    until("a refusal", || {
-        publish(&publisher, numbered("run", 3..4)).is_err_and(|it| it.to_string().contains("compact")).then_some(())
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = topic(&brokers(), 1, 1);
+        let (publisher, _) = publisher(&settings, &watchful_publisher());
+        let (mut subscriber, _) = subscriber(&settings, &watchful());
+        from_start(&mut subscriber);
+        patiently(|| publish(&publisher, numbered("run", 0..3)));
+        assert_eq!(read(&mut subscriber, 3).len(), 3);
+        cluster.alter_topic(&settings.topic, "cleanup.policy", "compact");
+        let (_, halted) = until_halt(&mut subscriber);
+        assert!(matches!(&halted, Error::Configuration(why) if why.contains("cleanup.policy=compact")), "{halted}");
+        until("a refusal", || {
+            publish(&publisher, numbered("run", 3..4)).is_err_and(|it| it.to_string().contains("compact")).then_some(())
+        });
+        cluster.alter_topic(&settings.topic, "cleanup.policy", "delete");
+        patiently(|| publish(&publisher, numbered("run", 4..5)));
     });
-    cluster.alter_topic(&settings.topic, "cleanup.policy", "delete");
-    patiently(|| publish(&publisher, numbered("run", 4..5)));
 }
 
 #[test]
 fn records_deleted_below_the_offset_are_noticed() {
-    let Some(cluster) = own() else { return };
-    let settings = topic(&brokers(), 1, 1);
-    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
-    let (mut subscriber, _) = subscriber(&settings, &watchful());
-    patiently(|| publish(&publisher, numbered("run", 0..100)));
-    subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
-    assert_eq!(read(&mut subscriber, 90)[0].offset, 10);
-    cluster.delete_records(&settings.topic, 0, 50);
-    subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
-    let (entries, halted) = until_halt(&mut subscriber);
-    assert!(entries.is_empty(), "{:?}", values(&entries));
-    let Error::OutOfRange { partition, wanted, start, end } = halted else { panic!("{halted}") };
-    assert_eq!((partition, wanted, start, end), (0, 10, 50, 100));
-    // The way out: it goes on where there is something.
-    subscriber.seek(Position { partition: 0, offset: 50 }).unwrap();
-    assert_eq!(read(&mut subscriber, 50)[0].offset, 50);
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = topic(&brokers(), 1, 1);
+        let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+        let (mut subscriber, _) = subscriber(&settings, &watchful());
+        patiently(|| publish(&publisher, numbered("run", 0..100)));
+        subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
+        assert_eq!(read(&mut subscriber, 90)[0].offset, 10);
+        cluster.delete_records(&settings.topic, 0, 50);
+        subscriber.seek(Position { partition: 0, offset: 10 }).unwrap();
+        let (entries, halted) = until_halt(&mut subscriber);
+        assert!(entries.is_empty(), "{:?}", values(&entries));
+        let Error::OutOfRange { partition, wanted, start, end } = halted else { panic!("{halted}") };
+        assert_eq!((partition, wanted, start, end), (0, 10, 50, 100));
+        // The way out: it goes on where there is something.
+        subscriber.seek(Position { partition: 0, offset: 50 }).unwrap();
+        assert_eq!(read(&mut subscriber, 50)[0].offset, 50);
+    });
 }
 
 #[test]
@@ -258,48 +272,52 @@ fn a_grown_topic_is_noticed() {
 
 #[test]
 fn nothing_of_a_topic_made_anew_is_handed_out_as_if_it_were_the_old_one() {
-    let Some(cluster) = own() else { return };
-    let settings = topic(&brokers(), 2, 1);
-    let (old, _) = publisher(&settings, &PublisherOptions::default());
-    // It never looks by itself, and fetches again only when the new topic holds more than the old one did.
-    let properties = Properties::parse(["fetch.error.backoff.ms=10000"]).unwrap();
-    let (mut subscriber, _) = subscriber(&Settings { properties, ..settings.clone() }, &trusting());
-    from_start(&mut subscriber);
-    patiently(|| publish(&old, numbered("run", 0..50)));
-    assert_eq!(read(&mut subscriber, 50).len(), 50);
-    drop(old);
-    cluster.delete_topic(&settings.topic);
-    patiently_absent(&settings);
-    create(&settings, 2, 1);
-    let (new, _) = publisher(&settings, &PublisherOptions::default());
-    let other: Vec<_> = (0..200).map(|n| record("run", format!("other {n}"))).collect();
-    patiently(|| publish(&new, other.clone()));
-    let (entries, halted) = until_halt(&mut subscriber);
-    assert!(entries.is_empty(), "{:?}", values(&entries));
-    assert!(matches!(halted, Error::Rewritten { offset: 49, .. }), "{halted}");
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = topic(&brokers(), 2, 1);
+        let (old, _) = publisher(&settings, &PublisherOptions::default());
+        // It never looks by itself, and fetches again only when the new topic holds more than the old one did.
+        let properties = Properties::parse(["fetch.error.backoff.ms=10000"]).unwrap();
+        let (mut subscriber, _) = subscriber(&Settings { properties, ..settings.clone() }, &trusting());
+        from_start(&mut subscriber);
+        patiently(|| publish(&old, numbered("run", 0..50)));
+        assert_eq!(read(&mut subscriber, 50).len(), 50);
+        drop(old);
+        cluster.delete_topic(&settings.topic);
+        patiently_absent(&settings);
+        create(&settings, 2, 1);
+        let (new, _) = publisher(&settings, &PublisherOptions::default());
+        let other: Vec<_> = (0..200).map(|n| record("run", format!("other {n}"))).collect();
+        patiently(|| publish(&new, other.clone()));
+        let (entries, halted) = until_halt(&mut subscriber);
+        assert!(entries.is_empty(), "{:?}", values(&entries));
+        assert!(matches!(halted, Error::Rewritten { offset: 49, .. }), "{halted}");
+    });
 }
 
 #[test]
 fn records_that_expire_after_they_were_read_are_no_halt() {
-    let Some(cluster) = own() else { return };
-    let settings = topic(&brokers(), 1, 1);
-    let (publisher, _) = publisher(&settings, &PublisherOptions::default());
-    let (mut subscriber, metrics) = subscriber(&settings, &watchful());
-    patiently(|| publish(&publisher, numbered("run", 0..10)));
-    from_start(&mut subscriber);
-    read(&mut subscriber, 10);
-    let examined = metrics.audits.get();
-    while metrics.audits.get() < examined + 3 {
-        assert!(patiently(|| subscriber.next(SECOND / 10)).is_empty());
-    }
-    // What was read is gone, and with it the way to compare: that is retention, and no halt.
-    cluster.delete_records(&settings.topic, 0, 10);
-    let examined = metrics.audits.get();
-    while metrics.audits.get() < examined + 3 {
-        assert!(patiently(|| subscriber.next(SECOND / 10)).is_empty());
-    }
-    patiently(|| publish(&publisher, numbered("run", 10..20)));
-    assert_eq!(read(&mut subscriber, 10)[0].offset, 10);
+    undisturbed(|| {
+        let Some(cluster) = own() else { return };
+        let settings = topic(&brokers(), 1, 1);
+        let (publisher, _) = publisher(&settings, &PublisherOptions::default());
+        let (mut subscriber, metrics) = subscriber(&settings, &watchful());
+        patiently(|| publish(&publisher, numbered("run", 0..10)));
+        from_start(&mut subscriber);
+        read(&mut subscriber, 10);
+        let examined = metrics.audits.get();
+        while metrics.audits.get() < examined + 3 {
+            assert!(patiently(|| subscriber.next(SECOND / 10)).is_empty());
+        }
+        // What was read is gone, and with it the way to compare: that is retention, and no halt.
+        cluster.delete_records(&settings.topic, 0, 10);
+        let examined = metrics.audits.get();
+        while metrics.audits.get() < examined + 3 {
+            assert!(patiently(|| subscriber.next(SECOND / 10)).is_empty());
+        }
+        patiently(|| publish(&publisher, numbered("run", 10..20)));
+        assert_eq!(read(&mut subscriber, 10)[0].offset, 10);
+    });
 }
 
 #[test]

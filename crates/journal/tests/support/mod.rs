@@ -2,11 +2,14 @@
 
 #![allow(dead_code)] // Each test binary uses a part.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use journal::contract::failed_attempts;
 use journal::kafka::topics::{self, Layout};
 use journal::kafka::{
     DeferredPublisher, DeferredSubscriber, Properties, Publisher, PublisherMetrics, PublisherOptions, Settings,
@@ -53,12 +56,34 @@ pub fn create(settings: &Settings, partitions: u32, replication_factor: u16) {
     patiently(|| topics::check(settings));
 }
 
+thread_local! {
+    static FAILED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs a test whose offsets are right if everything is published once; again if an attempt has failed on this thread
+/// because a broker was silent.
+pub fn undisturbed(test: impl Fn()) {
+    const ATTEMPTS: u32 = 5;
+    let failed = || FAILED.get() + failed_attempts();
+    for attempt in 1..=ATTEMPTS {
+        let before = failed();
+        let Err(failure) = catch_unwind(AssertUnwindSafe(&test)) else { return };
+        if attempt == ATTEMPTS || failed() == before {
+            resume_unwind(failure);
+        }
+        println!("attempt {attempt} was disturbed");
+    }
+}
+
 pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match attempt() {
             Ok(it) => return it,
-            Err(error) if error.is_retryable() && Instant::now() < deadline => std::thread::sleep(SECOND / 10),
+            Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                FAILED.set(FAILED.get() + 1);
+                std::thread::sleep(SECOND / 10);
+            }
             Err(error) => panic!("{error}"),
         }
     }
