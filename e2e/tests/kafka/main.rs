@@ -2,7 +2,7 @@
 //! broker; each has topics of its own.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../bad_input.rs"]
+#[path = "../bad_input/main.rs"]
 mod bad_input;
 #[path = "../dead_letters.rs"]
 mod dead_letters;
@@ -31,7 +31,7 @@ mod rebuild;
 mod recorded;
 #[path = "../redaction.rs"]
 mod redaction;
-#[path = "../security.rs"]
+#[path = "../security/main.rs"]
 mod security;
 #[path = "../ship.rs"]
 mod ship;
