@@ -48,8 +48,8 @@ pub struct Client {
 /// What a server said that is not an answer to go on with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot reach {url}: {source}")]
-    Unreachable { url: String, source: ureq::Error },
+    #[error("cannot reach {url}: {}", reason(cause))]
+    Unreachable { url: String, cause: ureq::Error },
     #[error("{url} answered {status}: {message}")]
     Refused { url: String, status: StatusCode, message: String, retry_after: Option<Duration> },
     #[error("{url} redirects to {location:?}: {why}")]
@@ -62,8 +62,8 @@ impl Error {
     /// Whether the same may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => {
-                !matches!(source, ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_))
+            Self::Unreachable { cause, .. } => {
+                !matches!(cause, ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_))
             }
             Self::Refused { status, .. } => status.is_server_error(),
             Self::Redirect { .. } | Self::Garbled { .. } => false,
@@ -83,6 +83,14 @@ impl Error {
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
+    }
+}
+
+/// Without the name of its kind, which is for programs.
+fn reason(cause: &ureq::Error) -> String {
+    match cause {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -132,7 +140,7 @@ impl Client {
             if let Some(authorization) = &self.authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            let response = request.call().map_err(|source| Error::Unreachable { url: url.clone(), source })?;
+            let response = request.call().map_err(|cause| Error::Unreachable { url: url.clone(), cause })?;
             if !response.status().is_redirection() {
                 return answer(url, response);
             }
@@ -165,7 +173,7 @@ impl Client {
         }
         match request.send(body) {
             Ok(response) => answer(url, response),
-            Err(source) => Err(Error::Unreachable { url, source }),
+            Err(cause) => Err(Error::Unreachable { url, cause }),
         }
     }
 
@@ -177,7 +185,7 @@ impl Client {
         }
         match request.call() {
             Ok(response) => answer(url, response),
-            Err(source) => Err(Error::Unreachable { url, source }),
+            Err(cause) => Err(Error::Unreachable { url, cause }),
         }
     }
 }
@@ -196,7 +204,7 @@ impl Answer {
     /// The body of a known, small size.
     pub fn json(mut self) -> Result<serde_json::Value, Error> {
         let body = self.response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-        let body = body.map_err(|source| Error::Unreachable { url: self.url.clone(), source })?;
+        let body = body.map_err(|cause| Error::Unreachable { url: self.url.clone(), cause })?;
         serde_json::from_slice(&body).map_err(|e| Error::Garbled { url: self.url, why: e.to_string() })
     }
 

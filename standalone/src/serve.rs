@@ -101,8 +101,7 @@ impl Journals {
         let dead_letters = local::Options { segment_age, ..local::Options::default() };
         let open = |dir: &Path, name: &str, options: local::Options| {
             let metrics = local::Metrics::register(registry, name)?;
-            let opened = Local::open(dir, options, metrics);
-            opened.map(Arc::new).with_context(|| format!("cannot open the journal in {}", dir.display()))
+            anyhow::Ok(Arc::new(Local::open(dir, options, metrics)?))
         };
         Ok(Self {
             events: open(&options.data_dir.journal(), "events", local::Options::default())?,

@@ -20,6 +20,7 @@ mod writer;
 
 use std::fmt;
 use std::fs::{self, TryLockError};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -82,15 +83,15 @@ pub struct Local {
 impl Local {
     /// Opens the journal in `dir`, or begins one there. It belongs to this process until it is closed.
     pub fn open(dir: &Path, options: Options, metrics: Metrics) -> Result<Self, Error> {
-        let unavailable = |e: &dyn fmt::Display| Error::Unavailable(format!("{}: {e}", dir.display()));
-        let disk = Disk::create(dir).map_err(|e| unavailable(&e))?;
-        let lock = fs::File::create(dir.join(LOCK_FILE)).map_err(|e| unavailable(&e))?;
+        let unavailable = |e: io::Error| named(dir, Error::Unavailable(e.to_string()));
+        let disk = Disk::create(dir).map_err(unavailable)?;
+        let lock = fs::File::create(dir.join(LOCK_FILE)).map_err(unavailable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse(dir.to_owned())),
-            Err(TryLockError::Error(e)) => return Err(unavailable(&e)),
+            Err(TryLockError::Error(e)) => return Err(unavailable(e)),
         }
-        Self::open_on(Arc::new(disk), options, metrics, Some(lock))
+        Self::open_on(Arc::new(disk), options, metrics, Some(lock)).map_err(|e| named(dir, e))
     }
 
     fn open_on(
@@ -156,15 +157,20 @@ impl fmt::Debug for Local {
     }
 }
 
+/// Says which journal could not be opened.
+fn named(dir: &Path, error: Error) -> Error {
+    match error {
+        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", dir.display())),
+        Error::Damaged(why) => Error::Damaged(format!("{}: {why}", dir.display())),
+        other => other,
+    }
+}
+
 /// Reads the journal in `dir` while another process may be writing it; neither locks nor changes it. Of the newest
 /// records it may see some that are written and not yet durable: a power cut can take these back.
 pub fn open_reader(dir: &Path) -> Result<Subscriber, Error> {
     let storage: Arc<dyn Storage> = Arc::new(Disk::read_only(dir));
-    let follower = Follower::new(storage.clone());
-    let follower = follower.map_err(|e| match e {
-        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", dir.display())),
-        other => other,
-    })?;
+    let follower = Follower::new(storage.clone()).map_err(|e| named(dir, e))?;
     Subscriber::new(storage, Source::Files(follower))
 }
 
