@@ -26,6 +26,7 @@ impl Materializer {
     }
 
     fn wait_for_a_person(&mut self, stop: &AtomicBool) -> Result<()> {
+        let mut said = String::new();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
@@ -35,9 +36,16 @@ impl Materializer {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "not an order"),
             }
-            if let Some((next, writer)) = self.ready_generation()? {
+            match self.ready_generation() {
                 // Its offsets are those of the journal as it is now; there is nothing to wait for.
-                return self.adopt(&next, Applier::open(writer)?);
+                Ok(Some((next, writer))) => return self.adopt(&next, Applier::open(writer)?),
+                Ok(None) => {}
+                // It may be the very reason of the halt: to halt anew for it would never end.
+                Err(error) if error.to_string() == said => {}
+                Err(error) => {
+                    said = error.to_string();
+                    tracing::warn!(%error, "it cannot be seen whether there is a store that was rebuilt");
+                }
             }
             std::thread::sleep(WAIT);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use event::RunName;
 use journal::{Record, Subscriber};
 use materializer::rebuild::Source;
-use materializer::{Error, Hooks, Materializer, Metrics, Options, Order, Poison, Resumed};
+use materializer::{Error, Hooks, Materializer, Metrics, Options, Order, Poison, Resumed, State};
 use prometheus::Registry;
 use store::Missing;
 
@@ -175,6 +175,35 @@ fn what_the_journal_may_forget_is_only_what_was_synced() {
     let thread = std::thread::spawn(move || materializer.run(&run));
     until(|| told.lock().unwrap().contains(&500));
     assert!(told.lock().unwrap().iter().all(|offset| *offset <= applied(&reader)));
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_halts_once_and_not_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Memory::with(records(0, 100));
+    fill(dir.path(), &journal);
+    let halts: Arc<AtomicUsize> = Arc::default();
+    let count = halts.clone();
+    let state = move |state: State<'_>| {
+        count.fetch_add(usize::from(matches!(state, State::Halted(_))), Ordering::Relaxed);
+    };
+    let hooks = Hooks { state: Box::new(state), ..hooks(&journal) };
+    let materializer = Materializer::open(dir.path(), hooks, Metrics::new(&Registry::new()).unwrap(), quick()).unwrap();
+    let (reader, stop) = (materializer.reader(), Arc::new(AtomicBool::new(false)));
+    let told = stop.clone();
+    let thread = std::thread::spawn(move || materializer.run(&told));
+    std::fs::write(dir.path().join("NEXT"), "nonsense").unwrap();
+    until(|| halts.load(Ordering::Relaxed) > 0);
+    // It looks for a store that was rebuilt several times.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(halts.load(Ordering::Relaxed), 1);
+    std::fs::remove_file(dir.path().join("NEXT")).unwrap();
+    let done = materializer::resume(dir.path(), AGAIN, Duration::from_secs(60)).unwrap();
+    assert!(matches!(done, Resumed::Done(_)), "{done:?}");
+    journal.append(records(100, 50));
+    until(|| applied(&reader) == 150);
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap().unwrap();
 }
