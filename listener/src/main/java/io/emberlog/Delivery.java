@@ -14,10 +14,11 @@ final class Delivery {
     private final long lingerNanos;
     private final Object progress = new Object();
     private final Thread thread = new Thread(this::run, "emberlog-sender");
-    private final Thread shutdownHook = new Thread(this::drain, "emberlog-shutdown");
+    private final Thread shutdownHook = new Thread(this::goDown, "emberlog-shutdown");
     private long waitNanos;
     private boolean faultSaid;
     private volatile boolean unsentSaid;
+    private volatile boolean goesDown;
     private volatile boolean ended;
     private volatile long endedAt;
 
@@ -74,6 +75,22 @@ final class Delivery {
         if (unsent > 0 && !unsentSaid) {
             unsentSaid = true;
             log.warn("Emberlog has not got " + unsent + " events of this application; they are lost if the driver ends now");
+        }
+    }
+
+    /** The JVM ends. */
+    void goDown() {
+        goesDown = true;
+        drain();
+    }
+
+    /**
+     * For events behind the application's end. While the JVM goes on, its end will wait for them; when a shutdown hook of
+     * Spark's own stops the context, nobody else may.
+     */
+    void drainIfGoingDown() {
+        if (goesDown) {
+            drain();
         }
     }
 

@@ -88,6 +88,8 @@ public final class EmberlogListener extends SparkFirehoseListener {
         if (event instanceof SparkListenerApplicationEnd && delivery != null) {
             ended = true;
             delivery.drain();
+        } else if (ended) {
+            delivery.drainIfGoingDown();
         }
     }
 

@@ -27,6 +27,42 @@ class DeliveryTest {
     }
 
     @Test
+    void what_comes_behind_the_end_is_waited_for_only_while_the_machine_goes_down() throws IOException {
+        CountDownLatch open = new CountDownLatch(1);
+        try (TestServer server = new TestServer()) {
+            server.answers = request -> {
+                try {
+                    if (request.contents().contains("behind the end")) {
+                        open.await();
+                    }
+                    // Longer than it takes to look at what was stored.
+                    Thread.sleep(500);
+                } catch (InterruptedException e) {
+                    Thread.currentThread().interrupt();
+                }
+                return "200";
+            };
+            Harness harness = harness(server, Duration.ofMinutes(2));
+            Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
+            delivery.start();
+            harness.addMilestone("the end");
+            delivery.drain();
+            harness.addMilestone("behind the end");
+            long begin = System.nanoTime();
+            delivery.drainIfGoingDown();
+            assertTrue(System.nanoTime() - begin < Duration.ofMinutes(1).toNanos());
+            open.countDown();
+            delivery.goDown();
+            assertEquals(2, server.storedSequences().size());
+            harness.addMilestone("the last");
+            delivery.drainIfGoingDown();
+            assertEquals(3, server.storedSequences().size());
+        } finally {
+            open.countDown();
+        }
+    }
+
+    @Test
     void the_end_waits_for_a_hanging_server_no_longer_than_configured_over_all_calls() throws IOException {
         CountDownLatch never = new CountDownLatch(1);
         try (TestServer server = new TestServer()) {
