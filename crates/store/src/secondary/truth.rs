@@ -385,27 +385,7 @@ fn seconds() -> u64 {
 #[test]
 fn a_secondary_in_another_process_tells_the_truth() {
     // It must at no time be wrong, and in time whenever the machine does not stand still.
-    let is_excused = || {
-        let (over, is_over) = std::sync::mpsc::channel::<()>();
-        let longest_pause = std::thread::spawn(move || longest_pause(&is_over));
-        let is_in_time = is_true_and_in_time();
-        drop(over);
-        is_in_time || longest_pause.join().unwrap() > Duration::from_millis(300)
-    };
-    assert!((0..4).any(|_| is_excused()), "it is late each time");
-}
-
-/// By how much a thread that only wants to wake was kept from it at most.
-fn longest_pause(is_over: &std::sync::mpsc::Receiver<()>) -> Duration {
-    const TURN: Duration = Duration::from_millis(10);
-    let mut longest = Duration::ZERO;
-    loop {
-        let began = Instant::now();
-        if is_over.recv_timeout(TURN) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            return longest;
-        }
-        longest = longest.max(began.elapsed().saturating_sub(TURN));
-    }
+    assert!((0..4).any(|_| is_true_and_in_time()), "it is late each time");
 }
 
 fn is_true_and_in_time() -> bool {
@@ -425,8 +405,7 @@ fn is_true_and_in_time() -> bool {
         stale[stale.len() / 2],
         stale.last()
     );
-    assert!(report.views > 50 * seconds(), "too little was compared: {} views", report.views);
-    report.refused == 0 && p99 <= Duration::from_secs(1)
+    report.views > 1000 * seconds() && report.refused == 0 && p99 <= Duration::from_secs(1)
 }
 
 #[test]

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 /** With real threads and real time. */
@@ -31,16 +32,11 @@ class DeliveryTest {
         CountDownLatch open = new CountDownLatch(1);
         try (TestServer server = new TestServer()) {
             server.answers = request -> {
-                try {
-                    if (request.contents().contains("behind the end")) {
-                        open.await();
-                    }
-                    // Longer than it takes to look at what was stored.
-                    Thread.sleep(500);
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
+                if (request.contents().contains("behind the end")) {
+                    stored(open, Duration.ofDays(1));
                 }
-                return "200";
+                // Longer than it takes to look at what was stored.
+                return stored(new CountDownLatch(1), Duration.ofMillis(500));
             };
             Harness harness = harness(server, Duration.ofMinutes(2));
             Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
@@ -66,14 +62,7 @@ class DeliveryTest {
     void the_end_waits_for_a_hanging_server_no_longer_than_configured_over_all_calls() throws IOException {
         CountDownLatch never = new CountDownLatch(1);
         try (TestServer server = new TestServer()) {
-            server.answers = request -> {
-                try {
-                    never.await();
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                }
-                return "200";
-            };
+            server.answers = request -> stored(never, Duration.ofDays(1));
             Harness harness = harness(server, Duration.ofMillis(600));
             Delivery delivery = new Delivery(harness.settings, harness.outbox, harness.sender, harness.log);
             delivery.start();
@@ -139,14 +128,7 @@ class DeliveryTest {
     void events_are_taken_at_once_while_the_server_hangs() throws IOException {
         CountDownLatch never = new CountDownLatch(1);
         try (TestServer server = new TestServer()) {
-            server.answers = request -> {
-                try {
-                    never.await();
-                } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                }
-                return "200";
-            };
+            server.answers = request -> stored(never, Duration.ofDays(1));
             Harness harness = harness(server, Duration.ofMillis(1));
             new Delivery(harness.settings, harness.outbox, harness.sender, harness.log).start();
             long begin = System.nanoTime();
@@ -158,6 +140,16 @@ class DeliveryTest {
         } finally {
             never.countDown();
         }
+    }
+
+    /** The answer of a server that hangs until the latch opens, but not longer. */
+    private static String stored(CountDownLatch latch, Duration longest) {
+        try {
+            latch.await(longest.toMillis(), TimeUnit.MILLISECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        return "200";
     }
 
     private static Harness harness(TestServer server, Duration drainTimeout) throws IOException {
